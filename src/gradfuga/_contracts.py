@@ -1,0 +1,106 @@
+"""What an item of each folder must be able to do: one abstract method a contract."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from ._types import Diagnosis, Edit, Finding, Role, Safety
+    from .analysis.case import Case
+    from .readings import Readings
+
+
+class Coded(Protocol):
+    """Anything with a code that no other item of its folder has."""
+
+    @property
+    def code(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """An autograd node as its hook sees it: alive, just after it ran.
+
+    Attributes:
+        name: the node's name, such as ``"SigmoidBackward0"``.
+        saved: reads a saved tensor by its short name (``"result"``), None where it has none or
+            it cannot be read.
+        setting: reads a saved number by its short name (``"negative_slope"``).
+        grad_output: gradient of the loss with respect to the op's output, any shape.
+        grad_inputs: the same for each input, None where it needs none.
+    """
+
+    name: str
+    saved: Callable[[str], Tensor | None]
+    setting: Callable[[str], float | None]
+    grad_output: Tensor
+    grad_inputs: tuple[Tensor | None, ...]
+
+
+class AbstractStatistic(ABC):
+    """Measures ops of some kinds where they act.
+
+    `code` names the statistic, `nodes` the autograd nodes (without ``Backward0``) it applies to.
+    """
+
+    code: ClassVar[str]
+    nodes: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def measure(self, view: NodeView) -> Mapping[str, Tensor]:
+        """Return 0-d tensors by the name of the statistic; an empty mapping where it has none.
+
+        Runs inside the backward pass: never synchronises, never keeps a tensor of the user.
+        """
+
+
+class AbstractRule(ABC):
+    """One illness, or one cause of it: what to look for and what to say.
+
+    `code` is three letters and three digits, `name` completes "allow ...", `role` says what the
+    finding is for the verdict, `needs` names the statistics without which the rule is skipped,
+    `cause` is the cause name of the contract for a rule of role CAUSE.
+    """
+
+    code: ClassVar[str]
+    name: ClassVar[str]
+    role: ClassVar[Role]
+    needs: ClassVar[frozenset[str]] = frozenset()
+    cause: ClassVar[str] = ""
+
+    @abstractmethod
+    def check(self, case: Case) -> Iterable[Finding]:
+        """Return what the rule finds in `case`: nothing, where there is nothing."""
+
+
+class AbstractRemedy(ABC):
+    """One treatment.
+
+    `code` is ``RX`` and three digits, `name` an imperative, `treats` the cause names it treats.
+    """
+
+    code: ClassVar[str]
+    name: ClassVar[str]
+    treats: ClassVar[frozenset[str]]
+    safety: ClassVar[Safety]
+
+    @abstractmethod
+    def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
+        """Return the edits that treat `diagnosis`: nothing, where the remedy does not fit."""
+
+
+class AbstractSink(ABC):
+    """Takes the readings of one flush somewhere."""
+
+    code: ClassVar[str]
+
+    @abstractmethod
+    def write(self, readings: Readings) -> None:
+        """Write one batch. What it raises switches it off with one warning."""

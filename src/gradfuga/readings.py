@@ -1,0 +1,294 @@
+"""Readings: everything that was recorded of one training, as one tidy table."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from ._errors import NewerSchemaError, RunFolderError
+from ._types import Kind
+from .flow import FlowGraph
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    Steps = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+RUN_SCHEMA = "gradfuga.run/1"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRecord:
+    """One parameter: all its names (tied weights have several), shape, and whether it trains.
+
+    `optimized` is whether the optimizer holds it, `reached` whether a gradient ever came to it.
+    """
+
+    path: str
+    aliases: tuple[str, ...]
+    shape: tuple[int, ...]
+    trainable: bool
+    optimized: bool
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What is known of a run besides its readings.
+
+    Attributes:
+        steps: optimizer steps taken.
+        sampled: the steps at which the tape was read.
+        overhead: the observer's time over the bare training's, start-up included.
+        startup_seconds: of that, the start-up samples, which no budget limits.
+        step_seconds: median bare step.
+        settings: the optimizer's first parameter group: lr, momentum, eps, weight_decay, ...
+        interrupted: the run was ended from outside, so that its planned length is not known.
+    """
+
+    script: str = ""
+    model: str = ""
+    optimizer: str = ""
+    settings: Mapping[str, float] = field(default_factory=dict)
+    parameters: tuple[ParameterRecord, ...] = ()
+    steps: int = 0
+    sampled: tuple[int, ...] = ()
+    overhead: float = 0.0
+    startup_seconds: float = 0.0
+    step_seconds: float = 0.0
+    interrupted: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One row: `value` of `statistic`, taken of the `kind` of thing at `path`, at `step`."""
+
+    step: int
+    path: str
+    kind: Kind
+    statistic: str
+    value: float
+
+
+@final
+class Readings:
+    """The tidy table ``step | path | kind | statistic | value``, the graph and the run's record.
+
+    Example:
+        >>> rows = [Reading(0, "loss", Kind.LOSS, "value", 2.5)]
+        >>> Readings(rows).losses[1].tolist()
+        [2.5]
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[Reading] = (),
+        *,
+        graph: FlowGraph | None = None,
+        record: RunRecord | None = None,
+    ) -> None:
+        self.graph = graph or FlowGraph()
+        self.record = record or RunRecord()
+        self._series: dict[tuple[str, Kind, str], tuple[list[int], list[float]]] = {}
+        for row in rows:
+            steps, values = self._series.setdefault((row.path, row.kind, row.statistic), ([], []))
+            steps.append(row.step)
+            values.append(row.value)
+
+    def series(self, path: str, kind: Kind, statistic: str) -> tuple[Steps, Floats]:
+        """Return the steps and values of one statistic at one path, empty where unrecorded."""
+        steps, values = self._series.get((path, kind, statistic), ([], []))
+        return np.asarray(steps, dtype=np.int64), np.asarray(values, dtype=np.float64)
+
+    def matrix(
+        self, paths: Sequence[str], kind: Kind, statistic: str, steps: Sequence[int]
+    ) -> Floats:
+        """Return values `[len(steps), len(paths)]`, NaN where nothing was recorded."""
+        row_of = {step: row for row, step in enumerate(steps)}
+        out = np.full((len(steps), len(paths)), np.nan)
+        for column, path in enumerate(paths):
+            for step, value in zip(*self._series.get((path, kind, statistic), ((), ())), strict=True):
+                if step in row_of:
+                    out[row_of[step], column] = value
+        return out
+
+    def paths(self, kind: Kind, statistic: str) -> tuple[str, ...]:
+        """Return the paths at which `statistic` was recorded, in the order of recording."""
+        return tuple(p for p, k, s in self._series if k == kind and s == statistic)
+
+    def has(self, statistic: str) -> bool:
+        """Whether `statistic` was recorded anywhere."""
+        return statistic in self._statistics
+
+    @cached_property
+    def _statistics(self) -> frozenset[str]:
+        return frozenset(s for _, _, s in self._series)
+
+    @cached_property
+    def losses(self) -> tuple[Steps, Floats]:
+        """Steps and total losses, one per optimizer step as far as memory keeps them."""
+        return self.series("loss", Kind.LOSS, "value")
+
+    @property
+    def sampled(self) -> tuple[int, ...]:
+        """The steps at which the tape was read."""
+        return self.record.sampled
+
+    def rows(self) -> Iterable[Reading]:
+        """Yield every reading, ordered by path, kind and statistic."""
+        for (path, kind, statistic), (steps, values) in self._series.items():
+            for step, value in zip(steps, values, strict=True):
+                yield Reading(step, path, kind, statistic, value)
+
+    def __len__(self) -> int:
+        return sum(len(steps) for steps, _ in self._series.values())
+
+    @property
+    def table(self) -> pa.Table:
+        """The readings as a pyarrow table."""
+        return _table(self._series)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the readings as one run folder and return it.
+
+        Raises:
+            RunFolderError: the folder cannot be written.
+        """
+        target = Path(folder)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            write_part(self, target, 0)
+            write_manifest(self, target, parts=1)
+        except OSError as error:
+            raise RunFolderError(
+                f"expected a folder that can be written at '{target}'",
+                f"got {error}",
+                "Give another folder.",
+            ) from error
+        return target
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Readings:
+        """Read a run folder back.
+
+        Raises:
+            RunFolderError: it is no run folder, or it is damaged.
+            NewerSchemaError: it was written by a newer gradfuga.
+        """
+        import pyarrow.parquet as pq  # noqa: PLC0415 (0.4 s that --help must not pay)
+
+        source = Path(folder)
+        manifest = _read_manifest(source)
+        try:
+            graph = FlowGraph.from_json(json.loads((source / "graph.json").read_text("utf-8")))
+            record = _record_from_json(manifest["record"])
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise _damaged(source, error) from error
+        rows: list[Reading] = []
+        kinds = {kind.value: kind for kind in Kind}
+        for part in sorted(source.glob("part-*.parquet")):
+            try:
+                columns = pq.read_table(part).to_pydict()
+                rows.extend(
+                    Reading(step, path, kinds[kind], statistic, value)
+                    for step, path, kind, statistic, value in zip(
+                        *(columns[name] for name in _COLUMNS), strict=True
+                    )
+                )
+            except (OSError, KeyError, ValueError) as error:
+                raise _damaged(part, error) from error
+        return cls(rows, graph=graph, record=record)
+
+
+_COLUMNS = ("step", "path", "kind", "statistic", "value")
+
+
+def _table(series: Mapping[tuple[str, Kind, str], tuple[list[int], list[float]]]) -> pa.Table:
+    import pyarrow as pa  # noqa: PLC0415 (0.4 s that --help must not pay)
+
+    counts = [len(steps) for steps, _ in series.values()]
+
+    def label(position: int) -> pa.Array:
+        names = [str(key[position]) for key in series]
+        index = np.repeat(np.arange(len(names), dtype=np.int32), counts)
+        return pa.DictionaryArray.from_arrays(index, pa.array(names, pa.string()))
+
+    def column(position: int, dtype: type) -> np.ndarray:  # type: ignore[type-arg]
+        parts = [np.asarray(pair[position], dtype=dtype) for pair in series.values()]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)
+
+    arrays = [column(0, np.int64), label(0), label(1), label(2), column(1, np.float64)]
+    return pa.table(dict(zip(_COLUMNS, arrays, strict=True)))
+
+
+def write_part(readings: Readings, folder: Path, number: int) -> None:
+    """Write one Parquet part and the graph, each atomically: whole or not at all."""
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    part = folder / f"part-{number:05d}.parquet"
+    scratch = part.with_suffix(".tmp")
+    pq.write_table(readings.table, scratch)
+    scratch.replace(part)
+
+
+def write_manifest(readings: Readings, folder: Path, *, parts: int) -> None:
+    """Write the graph and the manifest atomically."""
+    document = {"schema": RUN_SCHEMA, "parts": parts, "record": asdict(readings.record)}
+    for name, content in (("graph.json", readings.graph.to_json()), (MANIFEST, document)):
+        scratch = folder / f"{name}.tmp"
+        scratch.write_text(json.dumps(content), "utf-8")
+        scratch.replace(folder / name)
+
+
+def _read_manifest(folder: Path) -> dict[str, dict]:  # type: ignore[type-arg]
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RunFolderError(
+            f"expected a run folder with a {MANIFEST} at '{folder}'",
+            "got none" if not folder.exists() else "got a folder without one",
+            "Give the folder that gradfuga run printed at its end.",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise _damaged(folder / MANIFEST, error) from error
+    schema = str(manifest.get("schema")) if isinstance(manifest, dict) else "none"
+    family, _, version = schema.partition("/")
+    ours = RUN_SCHEMA.partition("/")
+    if family != ours[0] or not version.isdigit():
+        raise _damaged(folder / MANIFEST, ValueError(f"schema '{schema}'"))
+    if int(version) > int(ours[2]):
+        raise NewerSchemaError(
+            f"expected a run of schema {RUN_SCHEMA} or older at '{folder}'",
+            f"got '{schema}'",
+            "Read it with the gradfuga that wrote it, or a newer one: pip install -U gradfuga.",
+        )
+    return manifest
+
+
+def _record_from_json(raw: dict) -> RunRecord:  # type: ignore[type-arg]
+    parameters = tuple(
+        ParameterRecord(
+            **{**each, "aliases": tuple(each["aliases"]), "shape": tuple(each["shape"])}
+        )
+        for each in raw["parameters"]
+    )
+    tuples = {name: tuple(raw[name]) for name in ("sampled", "warnings")}
+    return RunRecord(**{**raw, **tuples, "parameters": parameters})
+
+
+def _damaged(path: Path, error: Exception) -> RunFolderError:
+    return RunFolderError(
+        f"expected '{path}' as gradfuga wrote it",
+        f"got something that cannot be read ({type(error).__name__}: {error})",
+        "Remove the damaged file if it is a part-*.parquet; the other parts stay readable.",
+    )
