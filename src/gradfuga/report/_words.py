@@ -1,0 +1,248 @@
+"""Say names and numbers of a diagnosis in words that people understand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .._messages import _
+from .._types import (
+    Axis,
+    Diagnosis,
+    Evidence,
+    Role,
+    Safety,
+    Severity,
+    SourceLine,
+    Verdict,
+)
+
+SAME_SIZE = 0.1  # decades: a factor of 1.26, which nobody would call a change
+LARGEST_IN_WORDS = 15.0  # decades: beyond a thousand trillion, words say less than a power of ten
+LIMIT = 1.3  # decades: the T of the decision rule, a factor of 20
+
+
+def verdict_word(verdict: Verdict) -> str:
+    """Return the verdict as a headline word."""
+    words = {
+        Verdict.HEALTHY: _("healthy"),
+        Verdict.VANISHING: _("vanishing gradient"),
+        Verdict.EXPLODING: _("exploding gradient"),
+        Verdict.DEAD_UNITS: _("dead units"),
+        Verdict.STALLED: _("stalled"),
+        Verdict.INCONCLUSIVE: _("inconclusive"),
+    }
+    return words[verdict]
+
+
+def severity_word(severity: Severity) -> str:
+    """Return the severity as a word."""
+    words = {
+        Severity.NONE: _("none"),
+        Severity.MILD: _("mild"),
+        Severity.SERIOUS: _("serious"),
+        Severity.FATAL: _("fatal"),
+    }
+    return words[severity]
+
+
+def axis_word(axis: Axis) -> str:
+    """Return along what the gradient changes."""
+    return {Axis.DEPTH: _("over depth"), Axis.TIME: _("over time")}[axis]
+
+
+def role_word(role: Role) -> str:
+    """Return what a finding is for the verdict."""
+    words = {Role.SYMPTOM: _("symptom"), Role.CAUSE: _("cause"), Role.NOTE: _("note")}
+    return words[role]
+
+
+def safety_word(safety: Safety) -> str:
+    """Return what an edit may change."""
+    words = {
+        Safety.SAFE: _("safe: outputs stay equal"),
+        Safety.UNSAFE: _("changes outputs"),
+        Safety.ADVICE: _("advice"),
+    }
+    return words[safety]
+
+
+def cause_word(name: str) -> str:
+    """Return a cause's name in words; a name that is not of the contract as it is."""
+    words = {
+        "contracting_activation": _("contracting activation"),
+        "saturated_activation": _("saturated activation"),
+        "saturated_output": _("saturated output"),
+        "dead_relu": _("dead ReLU"),
+        "small_init": _("initialisation too small"),
+        "large_init": _("initialisation too large"),
+        "plain_depth": _("depth without shortcuts"),
+        "missing_normalization": _("missing normalisation"),
+        "unscaled_residual": _("unscaled residual branches"),
+        "embedding_scale": _("scale of the embedding"),
+        "attention_collapse": _("collapsed attention"),
+        "recurrent_contraction": _("contracting recurrence"),
+        "recurrent_expansion": _("expanding recurrence"),
+        "learning_rate_too_high": _("learning rate too high"),
+        "learning_rate_too_low": _("learning rate too low"),
+        "weight_decay_too_strong": _("weight decay too strong"),
+        "target_scale": _("scale of the targets"),
+        "gradients_not_zeroed": _("gradients not zeroed"),
+        "precision_underflow": _("underflow of the number format"),
+        "swallowed_update": _("updates swallowed by rounding"),
+        "adam_epsilon": _("Adam's epsilon"),
+        "clipped_away": _("gradient clipped away"),
+        "frozen": _("frozen parameters"),
+        "disconnected": _("disconnected parameters"),
+        "data_or_labels": _("data or labels"),
+        "": _("unexplained"),
+    }
+    return words.get(name, name.replace("_", " "))
+
+
+def factor_words(decades: float) -> str:
+    """Return what `decades` mean as a factor: ``-7.2`` is "16 million times smaller"."""
+    if math.isnan(decades):
+        return _("not read")
+    if decades == -math.inf:
+        return _("nothing arrives")
+    if decades == math.inf:
+        return _("not finite")
+    if abs(decades) < SAME_SIZE:
+        return _("same size")
+    if decades < 0:
+        return _("{factor} times smaller").format(factor=_factor(-decades))
+    return _("{factor} times larger").format(factor=_factor(decades))
+
+
+def _factor(decades: float) -> str:
+    if decades > LARGEST_IN_WORDS:
+        return f"1e{decades:.0f}"
+    value = float(f"{10.0**decades:.1e}")
+    for least, unit, word in (
+        (1e12, 1e12, _("trillion")),
+        (1e9, 1e9, _("billion")),
+        (1e6, 1e6, _("million")),
+        (1e4, 1e3, _("thousand")),
+    ):
+        if value >= least:
+            return f"{_plain(value / unit)} {word}"
+    return _plain(value)
+
+
+def _plain(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def decades_text(decades: float) -> str:
+    """Return decades with sign and one digit, ``?`` where not read."""
+    if math.isnan(decades):
+        return "?"
+    if math.isinf(decades):
+        return "-inf" if decades < 0 else "+inf"
+    return f"{decades:+.1f}" if abs(decades) >= 0.05 else "0.0"
+
+
+def number_text(value: float | None) -> str:
+    """Return a number in at most four digits, ``-`` where there is none."""
+    if value is None or math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    if value == int(value) and abs(value) < 1e6:
+        return str(int(value))
+    return f"{value:.4g}" if abs(value) >= 1.0 else f"{value:.3g}"
+
+
+def evidence_text(evidence: Evidence) -> str:
+    """Return one piece of evidence: observed against expected, where and when."""
+    unit = f" {evidence.unit}" if evidence.unit else ""
+    return _(
+        "{statistic} at {path}, step {step}: observed {observed}{unit}, expected {expected}{unit}"
+    ).format(
+        statistic=evidence.statistic.replace("_", " "),
+        path=layer_name(evidence.path),
+        step=evidence.step,
+        observed=number_text(evidence.observed),
+        expected=number_text(evidence.expected),
+        unit=unit,
+    )
+
+
+def layer_name(path: str) -> str:
+    """Return a path to show; the root module has none of its own."""
+    return path or _("(root)")
+
+
+def names(paths: Sequence[str], *, most: int = 3) -> str:
+    """Return at most `most` of `paths` and how many more there are."""
+    shown = ", ".join(layer_name(path) for path in paths[:most])
+    more = len(paths) - most
+    return _("{paths} and {count} more").format(paths=shown, count=more) if more > 0 else shown
+
+
+def percents(shares: Iterable[float]) -> list[int]:
+    """Round shares to whole percents that add up as the shares do (largest remainder)."""
+    exact = [100.0 * share if math.isfinite(share) else 0.0 for share in shares]
+    rounded = [math.floor(value) for value in exact]
+    missing = round(sum(exact)) - sum(rounded)
+    by_rest = sorted(range(len(exact)), key=lambda i: rounded[i] - exact[i])
+    for index in by_rest[: max(missing, 0)]:
+        rounded[index] += 1
+    return rounded
+
+
+def short_file(file: str) -> str:
+    """Return `file` relative to the working directory where it lies inside."""
+    try:
+        return str(Path(file).relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return file
+
+
+def clean(text: str) -> str:
+    """Return `text` on one line without control characters, which could rule a terminal."""
+    text = text.replace("\t", "    ")
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def than_output(decades: float) -> str:
+    """Return a reach as a factor against the output's gradient."""
+    if math.isfinite(decades) and abs(decades) >= SAME_SIZE:
+        return _("{factor} than at the output").format(factor=factor_words(decades))
+    return factor_words(decades)
+
+
+def source_lines(diagnosis: Diagnosis) -> list[SourceLine]:
+    """Return the distinct source lines of the causes, then those of the symptoms."""
+    found: dict[SourceLine, None] = {}
+    for role in (Role.CAUSE, Role.SYMPTOM):
+        for finding in diagnosis.findings:
+            if finding.role is role:
+                found.update(dict.fromkeys(finding.source))
+    return list(found)
+
+
+def training_name(diagnosis: Diagnosis) -> str:
+    """Return what tells one training of a script from the others: its model and optimizer."""
+    model = diagnosis.model or _("a training without a module")
+    return f"{model} ({diagnosis.run.optimizer})" if diagnosis.run.optimizer else model
+
+
+def run_line(diagnosis: Diagnosis) -> str:
+    """Return the facts of the run on one line."""
+    run = diagnosis.run
+    parts = [
+        _("{steps} steps, {sampled} sampled").format(steps=run.steps, sampled=run.sampled_steps)
+    ]
+    if math.isfinite(run.overhead):
+        parts.append(_("overhead {percent:.1f} %").format(percent=100.0 * run.overhead))
+    parts.append(training_name(diagnosis))
+    if run.loss_first is not None or run.loss_last is not None:
+        first, last = number_text(run.loss_first), number_text(run.loss_last)
+        parts.append(_("loss {first} -> {last}").format(first=first, last=last))
+    if run.interrupted:
+        parts.append(_("interrupted"))
+    script = f"{short_file(run.script)}: " if run.script else ""
+    return script + ", ".join(part for part in parts if part) + "."

@@ -1,0 +1,154 @@
+"""Say a diagnosis as one JSON document of schema ``gradfuga.diagnosis/1``."""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.resources import files
+
+from .._types import (
+    Cause,
+    Diagnosis,
+    Evidence,
+    Finding,
+    Prescription,
+    RunSummary,
+    SourceLine,
+)
+
+SCHEMA = "gradfuga.diagnosis/1"
+
+Document = dict[str, object]
+
+
+def document(diagnosis: Diagnosis) -> Document:
+    """Return the document of `diagnosis`: plain JSON values, no NaN and no infinity.
+
+    A number that is not finite is null. The script's other trainings (`diagnosis.others`) are
+    listed under ``run.models``, this one first.
+    """
+    return {
+        "schema": SCHEMA,
+        "verdict": diagnosis.verdict.value,
+        "severity": diagnosis.severity.value,
+        "axis": _axis(diagnosis),
+        "summary": diagnosis.summary,
+        "inconclusive_because": diagnosis.inconclusive_because,
+        "findings": [_finding(finding) for finding in diagnosis.findings],
+        "causes": [_cause(cause) for cause in diagnosis.causes],
+        "unexplained": _finite(diagnosis.unexplained),
+        "skipped": [{"code": each.code, "why": each.why} for each in diagnosis.skipped],
+        "prescriptions": [_prescription(each) for each in diagnosis.prescriptions],
+        "depth": {
+            "path": list(diagnosis.depth.path),
+            "reach": [_finite(value) for value in diagnosis.depth.reach],
+            "spread": [_finite(value) for value in diagnosis.depth.spread],
+        },
+        "time": [],
+        "trial": None,
+        "run": {
+            **_run(diagnosis.run),
+            "models": [_model(each) for each in (diagnosis, *diagnosis.others)],
+        },
+    }
+
+
+def dumps(diagnosis: Diagnosis) -> str:
+    """Return the document of `diagnosis` as strict JSON, indented, with a final newline."""
+    return json.dumps(document(diagnosis), allow_nan=False, ensure_ascii=False, indent=2) + "\n"
+
+
+def schema() -> Document:
+    """Return the published JSON Schema (draft 2020-12) that every document fulfils."""
+    text = files(__package__).joinpath("diagnosis-1.schema.json").read_text("utf-8")
+    loaded: Document = json.loads(text)
+    return loaded
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _axis(said: Diagnosis | Finding) -> str | None:
+    return None if said.axis is None else said.axis.value
+
+
+def _finding(finding: Finding) -> Document:
+    return {
+        "code": finding.code,
+        "name": finding.name,
+        "role": finding.role.value,
+        "severity": finding.severity.value,
+        "axis": _axis(finding),
+        "paths": list(finding.paths),
+        "source": [_source(line) for line in finding.source],
+        "message": finding.message,
+        "evidence": [_evidence(each) for each in finding.evidence],
+        "log_gain": _finite(finding.log_gain),
+    }
+
+
+def _source(line: SourceLine) -> Document:
+    return {"file": line.file, "line": line.line, "text": line.text}
+
+
+def _evidence(evidence: Evidence) -> Document:
+    return {
+        "path": evidence.path,
+        "kind": evidence.kind.value,
+        "statistic": evidence.statistic,
+        "step": evidence.step,
+        "observed": _finite(evidence.observed),
+        "expected": _finite(evidence.expected),
+        "unit": evidence.unit,
+    }
+
+
+def _cause(cause: Cause) -> Document:
+    return {
+        "name": cause.name,
+        "code": cause.code,
+        "share": _finite(cause.share),
+        "paths": list(cause.paths),
+    }
+
+
+def _prescription(prescription: Prescription) -> Document:
+    return {
+        "remedy": prescription.remedy,
+        "title": prescription.title,
+        "treats": list(prescription.treats),
+        "safety": prescription.safety.value,
+        "edits": [
+            {"action": edit.action, "paths": list(edit.paths)} for edit in prescription.edits
+        ],
+    }
+
+
+def _run(run: RunSummary) -> Document:
+    return {
+        "script": run.script,
+        "steps": run.steps,
+        "sampled_steps": run.sampled_steps,
+        "overhead": _finite(run.overhead),
+        "startup_seconds": _finite(run.startup_seconds),
+        "loss_first": _finite(run.loss_first),
+        "loss_last": _finite(run.loss_last),
+        "optimizer": run.optimizer,
+        "interrupted": run.interrupted,
+    }
+
+
+def _model(diagnosis: Diagnosis) -> Document:
+    return {
+        "model": diagnosis.model,
+        "optimizer": diagnosis.run.optimizer,
+        "verdict": diagnosis.verdict.value,
+        "severity": diagnosis.severity.value,
+        "axis": _axis(diagnosis),
+        "summary": diagnosis.summary,
+        "causes": [_cause(cause) for cause in diagnosis.causes],
+        "unexplained": _finite(diagnosis.unexplained),
+        "loss_first": _finite(diagnosis.run.loss_first),
+        "loss_last": _finite(diagnosis.run.loss_last),
+    }
