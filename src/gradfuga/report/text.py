@@ -190,7 +190,7 @@ class _Page:
             filled = round(min(max(shares[index], 0.0), 1.0) * bar_width)
             yield Text.assemble(
                 (
-                    f"  {self._fit(rows[index], label_width)} ",
+                    f"  {set_cell_size(rows[index], label_width)} ",
                     "" if unexplained else "bold",
                 ),
                 f"{percent:>3} % ",

@@ -1,0 +1,360 @@
+"""Write the parts of the page in HTML, every string of the user escaped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from .._messages import _
+from .._types import Diagnosis, Finding, Prescription, Role, Severity, SourceLine, Verdict
+from . import _words as words
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+
+MOST_EVIDENCE = 5  # chosen: readings shown for each finding; the document has them all
+MOST_PATHS = 6  # chosen: paths named before they are only counted
+
+
+def safe(text: str) -> str:
+    """Return `text` as HTML text: on one line, without control characters, escaped."""
+    return escape(words.clean(text), quote=True)
+
+
+def top(diagnosis: Diagnosis, *, many: bool) -> str:
+    """Return the bar above the page: whose report it is."""
+    script = safe(words.short_file(diagnosis.run.script))
+    return (
+        "<header class='bar'><span class='brand'>gradfuga</span>"
+        f"<span class='script'>{script}</span></header>\n"
+    )
+
+
+def contents(told: Sequence[Diagnosis]) -> str:
+    """Return the list of a script's trainings, each a link to its section."""
+    links = "".join(
+        f"<a href='#training-{number}' class='{_tone(each)}'><b>{safe(words.training_name(each))}"
+        f"</b> {safe(words.verdict_word(each.verdict))}</a>"
+        for number, each in enumerate(told)
+    )
+    return f"<nav class='trainings'>{links}</nav>\n"
+
+
+def bottom() -> str:
+    """Return the foot of the page."""
+    text = _("Written by gradfuga. One file, nothing is loaded from the network.")
+    return f"<footer>{safe(text)}</footer>\n"
+
+
+def training(
+    diagnosis: Diagnosis, case: Case | None, number: int, charts: Mapping[str, str]
+) -> str:
+    """Return the section of one training; `charts` are the places of its charts by name."""
+    parts = [
+        _hero(diagnosis),
+        _numbers(diagnosis, case),
+        f"<div class='pair'>{_causes(diagnosis)}{_to_do(diagnosis)}</div>",
+        _card(_("Loss"), charts.get(f"loss-{number}", ""), _loss_caption(case)),
+        _depth(number, charts),
+        _card(
+            _("How the causes add up"), charts.get(f"account-{number}", ""), _account_caption(case)
+        ),
+        _layer_table(diagnosis, case, number),
+        _findings(diagnosis),
+        _source(diagnosis),
+        _facts(diagnosis),
+    ]
+    return f"<section class='training' id='training-{number}'>\n{''.join(parts)}</section>\n"
+
+
+def _hero(diagnosis: Diagnosis) -> str:
+    about = [words.verdict_word(diagnosis.verdict)]
+    if diagnosis.severity is not Severity.NONE:
+        about.append(words.severity_word(diagnosis.severity))
+    if diagnosis.axis is not None:
+        about.append(words.axis_word(diagnosis.axis))
+    chips = "".join(
+        f"<span class='chip{' first' if i == 0 else ''}'>{safe(each)}</span>"
+        for i, each in enumerate(about)
+    )
+    because = diagnosis.inconclusive_because
+    return (
+        f"<div class='hero {_tone(diagnosis)}'><p class='chips'>{chips}"
+        f"<span class='who'>{safe(words.training_name(diagnosis))}</span></p>"
+        f"<h1>{safe(diagnosis.summary)}</h1>"
+        + (f"<p class='because'>{safe(because)}</p>" if because else "")
+        + "</div>\n"
+    )
+
+
+def _numbers(diagnosis: Diagnosis, case: Case | None) -> str:
+    run, depth = diagnosis.run, diagnosis.depth
+    tiles: list[tuple[str, str, str]] = []
+    read = [(r, p) for p, r in zip(depth.path, depth.reach, strict=True) if not math.isnan(r)]
+    if read:
+        least, path = min(read)
+        most, loudest = max(read)
+        exploding = diagnosis.verdict is Verdict.EXPLODING
+        extreme, where = (most, loudest) if exploding else (least, path)
+        title = _("strongest gradient") if exploding else _("weakest gradient")
+        detail = _("{path}, {decades} decades").format(
+            path=words.layer_name(where), decades=words.decades_text(extreme)
+        )
+        tiles.append((title, words.factor_words(extreme), detail))
+        beyond = sum(abs(reach) > words.LIMIT for reach, _path in read)
+        tiles.append(
+            (
+                _("layers beyond the limit"),
+                _("{beyond} of {count}").format(beyond=beyond, count=len(depth.path)),
+                _("more than {limit} decades, a factor of 20").format(limit=words.LIMIT),
+            )
+        )
+    first, last = words.number_text(run.loss_first), words.number_text(run.loss_last)
+    detail = ""
+    if case is not None and case.progress.known and math.isfinite(case.progress.baseline):
+        baseline = words.number_text(case.progress.baseline)
+        detail = _("a constant reaches {baseline}").format(baseline=baseline)
+    tiles.append((_("loss"), f"{first} \u2192 {last}", detail))
+    sampled = _("{sampled} sampled").format(sampled=run.sampled_steps)
+    if run.interrupted:
+        sampled += f", {_('interrupted')}"
+    tiles.append((_("steps"), f"{run.steps:,}".replace(",", "\u202f"), sampled))
+    overhead = f"{100 * run.overhead:.1f} %" if math.isfinite(run.overhead) else "-"
+    start = _("{seconds:.1f} s of it at the start").format(seconds=run.startup_seconds)
+    tiles.append((_("overhead"), overhead, start))
+    cells = "".join(
+        f"<div><dt>{safe(title)}</dt><dd>{safe(value)}</dd><p>{safe(detail)}</p></div>"
+        for title, value, detail in tiles
+    )
+    return f"<dl class='numbers'>{cells}</dl>\n"
+
+
+def _causes(diagnosis: Diagnosis) -> str:
+    if not diagnosis.causes:
+        return ""
+    shares = [cause.share for cause in diagnosis.causes] + [diagnosis.unexplained]
+    rows = []
+    for index, percent in enumerate(words.percents(shares)):
+        known = index < len(diagnosis.causes)
+        cause = diagnosis.causes[index] if known else None
+        name = words.cause_word(cause.name if cause else "")
+        where = words.names(cause.paths, most=MOST_PATHS) if cause else ""
+        code = f" <code>{safe(cause.code)}</code>" if cause else ""
+        rows.append(
+            f"<li{'' if known else ' class=rest'}><p><b>{safe(name)}</b>{code}"
+            f"<span class='percent'>{percent} %</span></p>"
+            f"<div class='meter'><i style='width:{percent}%'></i></div>"
+            + (f"<p class='where'>{safe(where)}</p>" if where else "")
+            + "</li>"
+        )
+    return _card(
+        _("Why: each cause's share"), f"<ul class='causes'>{''.join(rows)}</ul>", "", tag="div"
+    )
+
+
+def _to_do(diagnosis: Diagnosis) -> str:
+    if not diagnosis.prescriptions:
+        return ""
+    items = "".join(_prescription(each) for each in diagnosis.prescriptions)
+    return _card(_("What to do"), f"<ol class='to-do'>{items}</ol>", "", tag="div")
+
+
+def _prescription(each: Prescription) -> str:
+    treats = ", ".join(words.cause_word(name) for name in each.treats)
+    edits = "".join(
+        f"<p class='where'><code>{safe(edit.action)}</code> "
+        f"{safe(words.names(edit.paths, most=MOST_PATHS))}</p>"
+        for edit in each.edits
+    )
+    against = _("against {causes}").format(causes=treats) if treats else ""
+    return (
+        f"<li><b>{safe(each.title)}</b><p class='where'>{safe(against)} "
+        f"<span class='tag'>{safe(words.safety_word(each.safety))}</span> "
+        f"<code>{safe(each.remedy)}</code></p>{edits}</li>"
+    )
+
+
+def _depth(number: int, charts: Mapping[str, str]) -> str:
+    reach, heat = charts.get(f"reach-{number}", ""), charts.get(f"heat-{number}", "")
+    left = _card(
+        _("Reach by layer"),
+        reach,
+        _(
+            "How much of the output's gradient arrives at each layer, output on top. One decade is "
+            "a factor of ten. The dashed lines are the limits of {limit} decades."
+        ).format(limit=words.LIMIT),
+        tag="div",
+    )
+    right = _card(
+        _("Reach over the training"),
+        heat,
+        _("The same over the sampled steps: cold shrinks, hot grows. Click a row to mark it."),
+        tag="div",
+    )
+    return f"<div class='pair wide'>{left}{right}</div>" if reach or heat else ""
+
+
+def _loss_caption(case: Case | None) -> str:
+    if case is None:
+        return ""
+    if case.progress.nonfinite_step is not None:
+        return _("The loss is not finite from step {step} on.").format(
+            step=case.progress.nonfinite_step
+        )
+    return ""
+
+
+def _account_caption(case: Case | None) -> str:
+    if case is None:
+        return ""
+    return _(
+        "Log-gains add: from the output down to the deepest layer the gradient changes by "
+        "{decades} decades ({factor}) at step {step}, and every cause claims its part."
+    ).format(
+        decades=words.decades_text(case.blamed.total),
+        factor=words.factor_words(case.blamed.total),
+        step=case.blamed.step,
+    )
+
+
+def _layer_table(diagnosis: Diagnosis, case: Case | None, number: int) -> str:
+    if case is None or not case.layers:
+        return ""
+    heads = [
+        "#",
+        _("layer"),
+        _("type"),
+        _("reach"),
+        _("factor"),
+        _("update ratio"),
+        _("turnovers"),
+        _("line"),
+    ]
+    dead = set(case.dead_layers[-1]) if case.dead_layers else set()
+    last = case.reach[-1] if len(case.reach) else [math.nan] * len(case.layers)
+    rows = []
+    for index, layer in enumerate(case.layers):
+        op = case.op_of(layer)
+        reach = float(last[index])
+        line = f"{words.short_file(op.source.file)}:{op.source.line}" if op.source else ""
+        marks = f" <span class='tag'>{safe(_('dead'))}</span>" if layer.path in dead else ""
+        tone = (
+            ""
+            if abs(reach) <= words.LIMIT or math.isnan(reach)
+            else (" class='cold'" if reach < 0 else " class='hot'")
+        )
+        cells = [
+            f"<td class='n'>{index}</td>",
+            f"<td><code>{safe(words.layer_name(layer.path))}</code>{marks}</td>",
+            f"<td>{safe(op.module_type or op.role.value)}</td>",
+            f"<td class='n'><b{tone}>{words.decades_text(reach)}</b></td>",
+            f"<td{tone}>{safe(words.factor_words(reach))}</td>",
+            f"<td class='n'>{words.number_text(_last(case.update_ratio, index))}</td>",
+            f"<td class='n'>{words.number_text(_last(case.turnovers, index))}</td>",
+            f"<td class='where'>{safe(line)}</td>",
+        ]
+        rows.append(
+            f"<tr data-index='{index}' tabindex='0' role='button' aria-pressed='false'>"
+            f"{''.join(cells)}</tr>"
+        )
+    head = "".join(f"<th>{safe(each)}</th>" for each in heads)
+    table = (
+        f"<div class='scroll'><table class='layers' data-training='{number}'>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+    caption = _(
+        "At the last sample. Click a row to mark it in the charts. The update ratio is how far one "
+        "step moves the weights, against their size; at one turnover they have moved their whole "
+        "size."
+    )
+    return _card(_("Layers, output first"), table, caption)
+
+
+def _last(values: object, index: int) -> float:
+    rows = values[-1] if len(values) else None  # type: ignore[index, arg-type]
+    return math.nan if rows is None else float(rows[index])
+
+
+def _findings(diagnosis: Diagnosis) -> str:
+    if not diagnosis.findings:
+        return ""
+    found = "".join(_finding(finding) for finding in diagnosis.findings)
+    return _card(_("What was found"), f"<div class='findings'>{found}</div>", "")
+
+
+def _finding(finding: Finding) -> str:
+    head = (
+        f"<summary><span class='tag {finding.role.value}'>{safe(words.role_word(finding.role))}"
+        f"</span> <span class='message'>{safe(finding.message)}</span> "
+        f"<code>{safe(finding.code)} {safe(finding.name)}</code></summary>"
+    )
+    parts = []
+    if finding.evidence:
+        rows = "".join(
+            f"<tr><td><code>{safe(words.layer_name(each.path))}</code></td>"
+            f"<td>{safe(each.statistic.replace('_', ' '))}</td><td class='n'>{each.step}</td>"
+            f"<td class='n'><b>{words.number_text(each.observed)}</b></td>"
+            f"<td class='n'>{words.number_text(each.expected)}</td><td>{safe(each.unit)}</td></tr>"
+            for each in finding.evidence[:MOST_EVIDENCE]
+        )
+        heads = (_("at"), _("statistic"), _("step"), _("observed"), _("expected"), _("unit"))
+        head_row = "".join(f"<th>{safe(each)}</th>" for each in heads)
+        more = len(finding.evidence) - MOST_EVIDENCE
+        parts.append(
+            f"<div class='scroll'><table><thead><tr>{head_row}</tr></thead>"
+            f"<tbody>{rows}</tbody></table></div>"
+        )
+        if more > 0:
+            parts.append(f"<p class='where'>{safe(_('{count} more').format(count=more))}</p>")
+    if finding.log_gain:
+        claim = _("Claims {decades} decades: {factor}.").format(
+            decades=words.decades_text(finding.log_gain),
+            factor=words.factor_words(finding.log_gain),
+        )
+        parts.append(f"<p>{safe(claim)}</p>")
+    if finding.paths:
+        parts.append(f"<p class='where'>{safe(words.names(finding.paths, most=12))}</p>")
+    if finding.source:
+        parts.append(_code(finding.source))
+    is_open = " open" if finding.role is not Role.NOTE else ""
+    return f"<details{is_open}>{head}{''.join(parts)}</details>"
+
+
+def _source(diagnosis: Diagnosis) -> str:
+    lines = words.source_lines(diagnosis)
+    return _card(_("In your code"), _code(lines), "") if lines else ""
+
+
+def _code(lines: Iterable[SourceLine]) -> str:
+    rows = "".join(
+        f"<div><span>{safe(words.short_file(line.file))}:{line.line}</span>"
+        f"<code>{safe(line.text.rstrip())}</code></div>"
+        for line in lines
+    )
+    return f"<div class='code'>{rows}</div>"
+
+
+def _facts(diagnosis: Diagnosis) -> str:
+    skipped = "".join(
+        f"<li><code>{safe(each.code)}</code> {safe(each.why)}</li>" for each in diagnosis.skipped
+    )
+    body = f"<p>{safe(words.run_line(diagnosis))}</p>"
+    if skipped:
+        title = _("{count} rules skipped").format(count=len(diagnosis.skipped))
+        body += f"<details><summary>{safe(title)}</summary><ul>{skipped}</ul></details>"
+    return _card(_("The run"), body, "")
+
+
+def _card(title: str, body: str, caption: str, *, tag: str = "article") -> str:
+    if not body:
+        return ""
+    about = f"<p class='caption'>{safe(caption)}</p>" if caption else ""
+    return f"<{tag} class='card'><h2>{safe(title)}</h2>{about}{body}</{tag}>\n"
+
+
+def _tone(diagnosis: Diagnosis) -> str:
+    if diagnosis.verdict is Verdict.INCONCLUSIVE:
+        return "tone-unsure"
+    return f"tone-{diagnosis.severity.value}"

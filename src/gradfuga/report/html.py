@@ -1,0 +1,129 @@
+"""Show a diagnosis as one self-contained page that opens offline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from .._errors import MissingExtraError
+from .._messages import _
+from .._types import Diagnosis
+from . import _sections as sections
+from . import _words as words
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+    from ..readings import Readings
+
+# What a page may load: nothing. Bokeh needs inline code and its own function builder.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:"
+)
+
+
+def render_html(diagnosis: Diagnosis, trainings: Sequence[Readings]) -> str:
+    """Return one HTML page on `diagnosis` and the script's other trainings.
+
+    Args:
+        diagnosis: the verdict; `diagnosis.others` get a section each.
+        trainings: the readings that were diagnosed, in any order.
+
+    Raises:
+        MissingExtraError: bokeh is not installed.
+    """
+    from ..analysis.build import build_case  # noqa: PLC0415 (only this way needs the readings)
+
+    told = (diagnosis, *diagnosis.others)
+    cases = [
+        build_case(readings) if readings is not None and readings.sampled else None
+        for readings in pair(told, trainings)
+    ]
+    return page(list(zip(told, cases, strict=True)))
+
+
+def page(told: Sequence[tuple[Diagnosis, Case | None]]) -> str:
+    """Return the page on diagnoses and their cases, worst first.
+
+    Raises:
+        MissingExtraError: bokeh is not installed.
+    """
+    try:
+        from bokeh.embed import components  # noqa: PLC0415 (an optional extra)
+        from bokeh.resources import Resources  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingExtraError(
+            _("expected bokeh for the HTML report"),
+            _("got an environment without it"),
+            _("Install it: pip install gradfuga[report]"),
+        ) from error
+    from . import charts  # noqa: PLC0415 (imports bokeh)
+
+    models = {}
+    for number, (_diagnosis, case) in enumerate(told):
+        if case is not None:
+            models.update(charts.draw(case, number))
+    script, divs = components(models) if models else ("", {})
+    theme = {"light": charts.ramp(dark=False), "dark": charts.ramp(dark=True)}
+    body = "".join(
+        sections.training(diagnosis, case, number, divs)
+        for number, (diagnosis, case) in enumerate(told)
+    )
+    head = told[0][0]
+    title = f"{words.verdict_word(head.verdict)} \u00b7 {words.short_file(head.run.script)}"
+    return "".join(
+        [
+            "<!DOCTYPE html>\n<html lang='",
+            _("en"),
+            "'>\n<head>\n<meta charset='utf-8'>\n",
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n',
+            "<meta name='viewport' content='width=device-width, initial-scale=1'>\n",
+            "<meta name='color-scheme' content='light dark'>\n",
+            f"<title>{escape(words.clean(title))} \u00b7 gradfuga</title>\n",
+            f"<style>{_asset('page.css')}</style>\n",
+            Resources(mode="inline", components=["bokeh"]).render_js() if models else "",
+            "\n</head>\n<body>\n",
+            sections.top(head, many=len(told) > 1),
+            sections.contents([diagnosis for diagnosis, _case in told]) if len(told) > 1 else "",
+            "<main>\n",
+            body,
+            "</main>\n",
+            sections.bottom(),
+            f"<script>const gradfugaRamps = {json.dumps(theme)};</script>\n",
+            f"<script>{_asset('page.js')}</script>\n" if models else "",
+            script,
+            "\n</body>\n</html>\n",
+        ]
+    )
+
+
+def pair(told: Sequence[Diagnosis], trainings: Sequence[Readings]) -> Iterator[Readings | None]:
+    """Yield the readings that each diagnosis is about, None where there are none.
+
+    A diagnosis keeps no reference to its readings; the model, optimizer and number of steps tell
+    them apart, and equal ones keep their order.
+    """
+    left = list(trainings)
+    for diagnosis in told:
+        found = max(left, key=lambda readings: _likeness(diagnosis, readings), default=None)
+        if found is not None and _likeness(diagnosis, found) > 0:
+            left.remove(found)
+            yield found
+        else:
+            yield None
+
+
+def _likeness(diagnosis: Diagnosis, readings: Readings) -> int:
+    run, record = diagnosis.run, readings.record
+    if run.optimizer != record.optimizer or run.steps != record.steps:
+        return 0
+    losses = readings.losses[1]
+    same_start = len(losses) > 0 and run.loss_first == float(losses[0])
+    return 1 + 2 * (diagnosis.model == record.model) + 4 * same_start
+
+
+def _asset(name: str) -> str:
+    return files(__package__).joinpath(name).read_text("utf-8")
