@@ -46,7 +46,7 @@ class Moments:
 
     @property
     def slope_rms(self) -> float:
-        """rms phi'(u): the gain of the gradient's norm across the activation."""
+        """The gain of the gradient's norm across the activation: rms phi'(u)."""
         return math.sqrt(self.slope_square)
 
 
