@@ -1,0 +1,166 @@
+"""Observe a program while it runs, and diagnose it once when it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from .._messages import _, language
+from .._torch.launch import Program, launch
+from .._torch.launch_signals import next_signal_kills
+from ._delivery import Delivery, described
+from ._places import keep_out_of_git
+from ._voice import say, warn
+
+if TYPE_CHECKING:
+    from .._observe import Observer
+    from .._types import Diagnosis
+    from ..readings import Readings
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """How often to sample: every so many steps, or as often as the budget allows."""
+
+    every: int | None
+    budget: float
+
+
+def run_watched(
+    program: Program, *, cadence: Cadence, folder: Path | None, delivery: Delivery, lang: str
+) -> None:
+    """Run `program` observed, hand out the diagnosis, and leave as the program would have left."""
+    watch = _Watch(program, cadence=cadence, folder=folder, delivery=delivery, lang=lang)
+    outcome = launch(program, torch_imported=watch.attach, terminated=watch.interrupted)
+    with next_signal_kills():
+        diagnosis = watch.conclude(interrupted=outcome.interrupted)
+    if diagnosis is not None and not outcome.failed:
+        code = delivery.exit_code(diagnosis)
+        if code:
+            raise SystemExit(code)
+    outcome.leave()
+
+
+@final
+class _Watch:
+    """The observer of one program, from the import of torch to the diagnosis."""
+
+    def __init__(
+        self,
+        program: Program,
+        *,
+        cadence: Cadence,
+        folder: Path | None,
+        delivery: Delivery,
+        lang: str,
+    ) -> None:
+        self._program = program
+        self._cadence = cadence
+        self._folder = folder
+        self._delivery = delivery
+        self._lang = lang
+        self._observer: Observer | None = None
+        self._torch_seen = False
+        self._concluded = False
+
+    def attach(self) -> None:
+        """Begin to observe; a failure costs the diagnosis, never the program."""
+        self._torch_seen = True
+        try:
+            from .._observe import observe
+
+            observer = observe(
+                every=self._cadence.every,
+                budget=self._cadence.budget,
+                out=self._folder,
+                script=self._program.target,
+            )
+            observer.__enter__()
+        except Exception as error:  # noqa: BLE001 (whatever it is, the script goes on)
+            with language(self._lang):
+                warn(
+                    _("The script runs unobserved, the observer failed: {error}").format(
+                        error=described(error)
+                    )
+                )
+            return
+        self._observer = observer
+        if sys.platform != "win32":
+            # Only this process is observed: a forked child would write into the same folder.
+            os.register_at_fork(after_in_child=observer.abandon)
+        if self._folder is None:
+            with language(self._lang):
+                warn(_("No folder can be made here: what is seen stays in memory (see --out)."))
+
+    def interrupted(self) -> None:
+        """Conclude because the process is about to be killed."""
+        self.conclude(interrupted=True)
+
+    def conclude(self, *, interrupted: bool) -> Diagnosis | None:
+        """Stop observing, diagnose, and hand the diagnosis out, the first time it is called."""
+        if self._concluded:
+            return None
+        self._concluded = True
+        if not interrupted:
+            with suppress(Exception):  # a broken pipe is the interpreter's to report, at its end
+                sys.stdout.flush()
+        with language(self._lang):
+            trainings = self._trainings(interrupted=interrupted)
+            if trainings is None:
+                return None
+            diagnosis = self._diagnosis(trainings)
+            if diagnosis is not None:
+                self._delivery.deliver(diagnosis, trainings)
+            self._tell_folder()
+            return diagnosis
+
+    def _trainings(self, *, interrupted: bool) -> Sequence[Readings] | None:
+        if not self._torch_seen:
+            say(_("No training seen: the script did not import torch."))
+            return None
+        if self._observer is None:
+            return None
+        try:
+            self._stop(self._observer, interrupted=interrupted)
+            trainings = [each for each in self._observer.trainings if each.record.steps > 0]
+        except Exception as error:  # noqa: BLE001
+            warn(_("What was observed is lost: {error}").format(error=described(error)))
+            return None
+        if not trainings:
+            say(
+                _(
+                    "No training seen: no optimizer took a step in this process."
+                    " (What child processes train is not observed.)"
+                )
+            )
+            return None
+        return trainings
+
+    def _stop(self, observer: Observer, *, interrupted: bool) -> None:
+        if interrupted:
+            observer.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+        else:
+            observer.__exit__(None, None, None)
+
+    def _diagnosis(self, trainings: Sequence[Readings]) -> Diagnosis | None:
+        try:
+            from .._diagnose import diagnose
+
+            return diagnose(trainings)
+        except Exception as error:  # noqa: BLE001
+            warn(_("The diagnosis failed: {error}").format(error=described(error)))
+            return None
+
+    def _tell_folder(self) -> None:
+        folder = self._folder
+        if folder is None or not folder.is_dir():
+            return
+        with suppress(OSError):
+            keep_out_of_git(folder)
+        shown = os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else folder
+        say(_("Recorded in {folder}; again: gradfuga diagnose {folder}").format(folder=shown))

@@ -1,0 +1,39 @@
+"""The command `diagnose`: the verdict again, from a recorded run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .._messages import language
+from ._options import FailOn, JsonFile, Language, ReportFile
+
+
+def diagnose(
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="The folder that gradfuga run named.")
+    ],
+    json: JsonFile = None,
+    report: ReportFile = None,
+    lang: Language = "en",
+    fail_on: FailOn = None,
+) -> None:
+    """Diagnose a recorded run again."""
+    from ._delivery import Delivery
+
+    with language(lang):
+        delivery = Delivery.checked(json=json, report=report, fail_on=fail_on)
+        from .._diagnose import diagnose as diagnosed
+        from ..readings import Readings
+        from ._places import recorded_runs
+
+        # A folder without a run goes to Readings.open, which says what is missing.
+        folders = recorded_runs(run_dir) or [run_dir]
+        trainings = [Readings.open(each) for each in folders]
+        diagnosis = diagnosed(trainings)
+        delivery.deliver(diagnosis, trainings)
+    code = delivery.exit_code(diagnosis)
+    if code:
+        raise typer.Exit(code)
