@@ -1,0 +1,21 @@
+"""Sick and healthy trainings by name, each with the verdict and the causes that it must get."""
+
+from __future__ import annotations
+
+from ._member import Member as Member
+from .exploding import DEAD, EXPLODING
+from .healthy_architectures import ARCHITECTURES
+from .healthy_losses import LOSSES
+from .healthy_training import LOOPS
+from .stalled import STALLED
+from .vanishing import VANISHING
+
+MEMBERS: tuple[Member, ...] = (
+    *VANISHING,
+    *EXPLODING,
+    *DEAD,
+    *STALLED,
+    *LOSSES,
+    *ARCHITECTURES,
+    *LOOPS,
+)
