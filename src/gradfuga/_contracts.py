@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -102,5 +103,8 @@ class AbstractSink(ABC):
     code: ClassVar[str]
 
     @abstractmethod
-    def write(self, readings: Readings) -> None:
-        """Write one batch. What it raises switches it off with one warning."""
+    def write(self, batch: Readings, folder: Path, number: int) -> None:
+        """Write the `number`-th batch of the run into `folder`.
+
+        What it raises switches it off with one warning; the run goes on.
+        """

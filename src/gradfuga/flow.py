@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -40,6 +41,8 @@ class Op:
         module: dotted path of the innermost module whose forward made the op; ``""`` is the root.
         module_type: class name of that module, ``""`` where there is none.
         parameters: dotted names of the parameters that enter the op directly.
+        source: the user's line that ran the op.
+        built_at: the user's line that built the module which owns the op, where it was found.
         shape: of the op's output as its gradient showed it, ``()`` before it was seen.
         sequence: autograd's sequence number; grows in the order of the forward pass.
     """
@@ -52,8 +55,38 @@ class Op:
     module_type: str = ""
     parameters: tuple[str, ...] = ()
     source: SourceLine | None = None
+    built_at: SourceLine | None = None
     shape: tuple[int, ...] = ()
     sequence: int = 0
+
+
+    @property
+    def name(self) -> str:
+        """The op's name as a user would write it, such as ``"native_layer_norm"``."""
+        return snake_name(self.node)
+
+
+_SUFFIX = re.compile(r"Backward\d*$")
+
+
+def base_name(node: str) -> str:
+    """Return an autograd node's name without its suffix.
+
+    Example:
+        >>> base_name("AddmmBackward0"), base_name("torch::autograd::AccumulateGrad")
+        ('Addmm', 'AccumulateGrad')
+    """
+    return _SUFFIX.sub("", node.rpartition("::")[2])
+
+
+def snake_name(node: str) -> str:
+    """Return an autograd node's name as a user would write the op.
+
+    Example:
+        >>> snake_name("NativeLayerNormBackward0")
+        'native_layer_norm'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", base_name(node)).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +231,7 @@ class FlowGraph:
                     "parameters": tuple(op["parameters"]),
                     "shape": tuple(op["shape"]),
                     "source": SourceLine(**op["source"]) if op["source"] else None,
+                    "built_at": SourceLine(**op["built_at"]) if op["built_at"] else None,
                 }
             )
             for op in raw["ops"]

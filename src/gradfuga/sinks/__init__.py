@@ -1,0 +1,1 @@
+"""Where readings go while they are recorded: one sink a file."""

@@ -1,0 +1,166 @@
+"""Observe a training: the verb that fills Readings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, final
+
+from ._catalog import collect
+from ._contracts import AbstractSink
+from ._errors import ObservationError, UsageError
+from ._torch.examples import ExampleBook
+from ._torch.training import Training
+from ._torch.watch import Watch
+from .analysis.progress import measure_progress
+from .analysis.reference import reference
+from .readings import Readings
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+# A training that has made this much progress needs no reference to be called progress.
+_CLEAR_PROGRESS = 0.8
+
+
+@final
+class Observer:
+    """Watches a training while its block runs; made by `observe`.
+
+    Attributes:
+        folder: where the run is recorded, None for memory only.
+    """
+
+    def __init__(self, watch: Watch, folder: Path | None) -> None:
+        self._watch = watch
+        self.folder = folder
+        self._finished = False
+
+    def __enter__(self) -> Observer:
+        self._watch.attach()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(interrupted=kind is not None and issubclass(kind, KeyboardInterrupt))
+
+    def close(self, *, interrupted: bool = False) -> None:
+        """Take every hook away and write what is left; harmless when done twice."""
+        self._watch.detach()
+        if not self._finished:
+            self._finished = True
+            self._watch.finish(_learn_reference, interrupted=interrupted)
+
+    def abandon(self) -> None:
+        """Take every hook away and record nothing more: what a forked child must do."""
+        self._watch.detach()
+        self._finished = True
+
+    @property
+    def trainings(self) -> tuple[Readings, ...]:
+        """The readings of every training seen, one for each optimizer."""
+        return tuple(training.readings() for training in self._watch.trainings if training.steps)
+
+    @property
+    def readings(self) -> Readings:
+        """The readings of the training, of the longest one where there are several.
+
+        Raises:
+            ObservationError: no optimizer has stepped yet.
+        """
+        trainings = self.trainings
+        if not trainings:
+            raise ObservationError(
+                "expected at least one optimizer step inside the observed block",
+                "got none",
+                "Train inside `with observe(model, optimizer):`, with optimizer.step().",
+            )
+        return max(trainings, key=lambda readings: readings.record.steps)
+
+
+def observe(
+    model: nn.Module | None = None,
+    optimizer: Optimizer | None = None,
+    *,
+    budget: float = 0.01,
+    every: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    script: str = "",
+    sinks: Sequence[AbstractSink] | None = None,
+    tape: bool = True,
+) -> Observer:
+    """Observe a training without changing it.
+
+    Args:
+        model: the root module, for its names; found by itself where it is left out.
+        optimizer: observe only this optimizer; every one of the process where it is left out.
+        budget: largest share of the training's time that observing may take, start-up samples
+            apart (at most 20 samples and 5 seconds).
+        every: sample each N-th step instead of keeping a budget.
+        out: a folder to record into; memory only where it is left out.
+        script: name of the script, for the record.
+        sinks: what writes into `out`; Parquet parts where it is left out.
+        tape: whether sampled steps read the backward graph, or only the parameters.
+
+    Returns:
+        A context manager; its `readings` go to `diagnose`.
+
+    Raises:
+        UsageError: `budget` or `every` is out of range.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with observe(model, optimizer) as observer:
+        ...     for _ in range(3):
+        ...         optimizer.zero_grad()
+        ...         model(torch.ones(8, 4)).square().mean().backward()
+        ...         _ = optimizer.step()
+        >>> observer.readings.record.steps
+        3
+    """
+    if every is not None and every < 1:
+        raise UsageError(
+            "expected every as a number of steps from 1", f"got {every}", "Write every=100."
+        )
+    if not 0.0 < budget < 1.0:
+        raise UsageError(
+            "expected budget as a share of the training's time between 0 and 1",
+            f"got {budget}",
+            "Write budget=0.01 for one per cent.",
+        )
+    folder = Path(out) if out is not None else None
+    if sinks is None:
+        sinks = tuple(collect("gradfuga.sinks", "SINK", of=AbstractSink).values())  # type: ignore[type-abstract]
+    watch = Watch(
+        model=model,
+        optimizer=optimizer,
+        budget=budget,
+        every=every,
+        folder=folder,
+        sinks=sinks,
+        script=script,
+        tape=tape,
+    )
+    return Observer(watch, folder)
+
+
+def _learn_reference(training: Training, book: ExampleBook) -> tuple[float, float] | None:
+    """Ask the reference learner what the task permits, where progress leaves that open."""
+    progress = measure_progress(training.readings())
+    if not progress.known or progress.u > _CLEAR_PROGRESS:
+        return None
+    pairs = book.pairs()
+    if pairs is None:
+        return None
+    inputs, targets, family = pairs
+    found = reference(inputs, targets, family=family)  # type: ignore[arg-type]  # one of the literals
+    return (found.u, found.error) if found.u == found.u else None  # noqa: PLR0124 (NaN: none)

@@ -1,0 +1,279 @@
+"""Read a loss off the tape: its target, its value, and what the best constant would reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from ..flow import base_name
+from .spies import RootCall
+
+_MEAN, _SUM = 1, 2  # torch's codes for the reduction of a loss
+_MOST_COLUMNS = 65_536  # targets with more columns are pooled over all of them
+
+
+@dataclass(frozen=True, slots=True)
+class LossTerm:
+    """One term of the total loss, as a sampled backward pass showed it.
+
+    Attributes:
+        family: "classes" (cross entropy), "binary", "squares" or "robust" (Huber, L1).
+        value: what the term adds to the total loss, 0-d.
+        weight: what one unit of the mean elementwise loss adds to the total loss, 0-d.
+        moments: sufficient statistics of the targets, for pooling over batches: class weights
+            `[K]`; or count, sum and sum of squares by column `[3, K]`.
+        target: the batch's targets, detached.
+        input_slot: the op's input that is the prediction.
+    """
+
+    family: str
+    value: Tensor
+    weight: Tensor
+    moments: Tensor
+    target: Tensor
+    input_slot: int = 0
+
+
+@final
+@dataclass
+class TargetPool:
+    """The targets of one loss term, pooled over the sampled batches."""
+
+    moments: Tensor | None = None
+    spread: list[float] = field(default_factory=list)
+
+    def add(self, term: LossTerm) -> float:
+        """Pool `term`'s targets; return what the best constant prediction adds to the loss."""
+        same = self.moments is not None and self.moments.shape == term.moments.shape
+        self.moments = self.moments + term.moments if same else term.moments  # type: ignore[operator]  # same implies a tensor
+        pooled = self.moments.to(torch.float64)
+        if term.family == "classes":
+            share = pooled / pooled.sum().clamp_min(1e-300)
+            unit = -(torch.xlogy(share, share)).sum()
+        elif term.family == "binary":
+            mean = (pooled[1] / pooled[0].clamp_min(1)).clamp(0, 1)
+            entropy = torch.xlogy(mean, mean) + torch.xlogy(1 - mean, 1 - mean)
+            unit = -entropy.mean()
+        else:
+            mean = pooled[1] / pooled[0].clamp_min(1)
+            variance = (pooled[2] / pooled[0].clamp_min(1) - mean.square()).clamp_min(0)
+            unit = variance.mean()
+        if term.family == "robust":
+            middle = term.target.to(torch.float64).median()
+            unit = (term.target.to(torch.float64) - middle).abs().mean()
+        return float(unit) * float(term.weight)
+
+
+def read_term(node: Node, grad_output: Tensor, calls: Sequence[RootCall]) -> LossTerm | None:
+    """Return the loss term that `node` computes, None where it is not one we can read.
+
+    Runs in the node's hook, while its saved tensors are alive.
+    """
+    name = base_name(node.name())
+    reader = {
+        "NllLoss": _classes,
+        "NllLoss2D": _classes,
+        "MseLoss": _squares,
+        "BinaryCrossEntropy": _binary,
+        "BinaryCrossEntropyWithLogits": _binary,
+        "SmoothL1Loss": _squares,
+        "HuberLoss": _squares,
+        "Gather": _picked,
+        "Index": _picked,
+        "Mul": _soft_classes,
+    }.get(name)
+    if reader is not None:
+        return reader(node, grad_output.detach())
+    if name == "Pow":
+        return _residual(node, grad_output.detach(), calls)
+    return None
+
+
+def _saved(node: Node, name: str) -> Tensor | None:
+    value = getattr(node, f"_saved_{name}", None)
+    return value.detach() if isinstance(value, Tensor) else None
+
+
+def _columns(target: Tensor) -> Tensor:
+    """Return the targets as [N, K] in float64."""
+    flat = target.to(torch.float64)
+    if flat.dim() <= 1 or flat[0].numel() > _MOST_COLUMNS:
+        return flat.reshape(-1, 1)
+    return flat.reshape(flat.shape[0], -1)
+
+
+def _moments(target: Tensor) -> Tensor:
+    columns = _columns(target)
+    count = torch.full_like(columns[0], columns.shape[0])
+    return torch.stack([count, columns.sum(0), columns.square().sum(0)])
+
+
+def _classes(node: Node, gradient: Tensor) -> LossTerm | None:
+    log_p, target = _saved(node, "self"), _saved(node, "target")
+    if log_p is None or target is None or log_p.dim() < 1:
+        return None
+    if log_p.dim() == 1:
+        log_p, target = log_p[None], target.reshape(1)
+    classes = log_p.shape[1]
+    weights = _saved(node, "weight")
+    weights = torch.ones(classes, device=log_p.device) if weights is None else weights
+    weights = weights.to(torch.float64)
+    ignored = target == int(getattr(node, "_saved_ignore_index", -100))
+    safe = target.masked_fill(ignored, 0)
+    each = weights[safe].masked_fill(ignored, 0.0)
+    losses = -log_p.gather(1, safe.unsqueeze(1)).squeeze(1).to(torch.float64) * each
+    total = each.sum().clamp_min(1e-300)
+    reduction = int(getattr(node, "_saved_reduction", _MEAN))
+    mean = losses.sum() / total
+    if reduction == _MEAN:
+        weight = gradient.to(torch.float64).sum()
+    elif reduction == _SUM:
+        weight = gradient.to(torch.float64).sum() * total
+    else:
+        weight = (gradient.to(torch.float64) * each).sum()
+        mean = (gradient * losses).sum() / weight
+    counts = torch.zeros(classes, dtype=torch.float64, device=log_p.device)
+    counts.scatter_add_(0, safe.reshape(-1), each.reshape(-1))
+    return LossTerm("classes", mean * weight, weight, counts, target)
+
+
+def _sides(node: Node) -> tuple[str, str] | None:
+    """Return which saved tensor is the prediction and which the target."""
+    sides = [child is not None for child, _ in node.next_functions[:2]]
+    if sides[0] and not any(sides[1:]):
+        return "self", "target"
+    if not sides[0]:
+        return "target", "self"
+    return None  # both learn: there is no target
+
+
+def _weight(node: Node, gradient: Tensor, target: Tensor) -> Tensor:
+    """Return what one unit of the mean elementwise loss adds to the total loss."""
+    if int(getattr(node, "_saved_reduction", _MEAN)) == _SUM:
+        return gradient.to(torch.float64).sum() * target.numel()
+    return gradient.to(torch.float64).sum()  # the mean, or the sum of the elements' weights
+
+
+def _squares(node: Node, gradient: Tensor) -> LossTerm | None:
+    sides = _sides(node)
+    if sides is None:
+        return None
+    prediction, target = _saved(node, sides[0]), _saved(node, sides[1])
+    if prediction is None or target is None:
+        return None
+    error = (prediction - target).to(torch.float64)
+    name = base_name(node.name())
+    if name == "MseLoss":
+        each, family = error.square(), "squares"
+    else:
+        knee = float(getattr(node, "_saved_beta", getattr(node, "_saved_delta", 1.0)) or 1.0)
+        size = error.abs()
+        inner = 0.5 * size.square() / (knee if name == "SmoothL1Loss" else 1.0)
+        outer = size - 0.5 * knee if name == "SmoothL1Loss" else knee * (size - 0.5 * knee)
+        each, family = torch.where(size < knee, inner, outer), "robust"
+    weight = _weight(node, gradient, error)
+    return LossTerm(
+        family,
+        each.mean() * weight,
+        weight,
+        _moments(target.expand_as(error)),
+        target,
+        0 if sides[0] == "self" else 1,
+    )
+
+
+def _binary(node: Node, gradient: Tensor) -> LossTerm | None:
+    prediction, target = _saved(node, "self"), _saved(node, "target")
+    if prediction is None or target is None:
+        return None
+    prediction, truth = prediction.to(torch.float64), target.to(torch.float64)
+    if base_name(node.name()) == "BinaryCrossEntropy":
+        log_p = prediction.log().clamp_min(-100)
+        log_q = (1 - prediction).log().clamp_min(-100)
+    else:
+        log_p = torch.nn.functional.logsigmoid(prediction)
+        log_q = torch.nn.functional.logsigmoid(-prediction)
+    each = -(truth * log_p + (1 - truth) * log_q)
+    weight = _weight(node, gradient, each)
+    return LossTerm("binary", each.mean() * weight, weight, _moments(truth), target)
+
+
+def _log_softmax_below(node: Node) -> Node | None:
+    below = node.next_functions[0][0]
+    if below is not None and base_name(below.name()) == "LogSoftmax":
+        return below
+    return None
+
+
+def _picked(node: Node, gradient: Tensor) -> LossTerm | None:
+    """Cross entropy written by hand: log-probabilities picked at the labels."""
+    below = _log_softmax_below(node)
+    log_p = _saved(below, "result") if below is not None else None
+    if log_p is None or log_p.dim() != 2:  # noqa: PLR2004 ([N, K])
+        return None
+    if base_name(node.name()) == "Gather":
+        labels = _saved(node, "index")
+    else:
+        indices = getattr(node, "_saved_indices", ())
+        given = [each for each in indices if isinstance(each, Tensor)]
+        labels = given[-1].detach() if len(given) == 2 else None  # noqa: PLR2004 (rows, labels)
+    if labels is None or labels.dtype != torch.int64 or labels.numel() != log_p.shape[0]:
+        return None
+    labels = labels.reshape(-1)
+    classes = log_p.shape[1]
+    losses = -log_p.gather(1, labels[:, None]).squeeze(1).to(torch.float64)
+    share = -gradient.to(torch.float64).reshape(-1)
+    counts = torch.bincount(labels, minlength=classes).to(torch.float64)
+    return LossTerm("classes", (share * losses).sum(), share.sum(), counts, labels)
+
+
+def _soft_classes(node: Node, gradient: Tensor) -> LossTerm | None:
+    """Cross entropy against probabilities: they multiply the log-probabilities."""
+    below = _log_softmax_below(node)
+    truth = _saved(node, "other")
+    log_p = _saved(below, "result") if below is not None else None
+    if log_p is None or truth is None or truth.shape != log_p.shape or log_p.dim() != 2:  # noqa: PLR2004
+        return None
+    weighted = truth * gradient.neg()
+    value = (weighted * log_p).sum(dtype=torch.float64).neg()
+    weight = weighted.sum(dtype=torch.float64)
+    return LossTerm("classes", value, weight, truth.sum(0, dtype=torch.float64), truth)
+
+
+def _residual(node: Node, gradient: Tensor, calls: Sequence[RootCall]) -> LossTerm | None:
+    """Squared error written by hand: `(prediction - target) ** 2`."""
+    residual, power = _saved(node, "self"), getattr(node, "_saved_exponent", None)
+    below = node.next_functions[0][0]
+    if residual is None or power != 2 or below is None or base_name(below.name()) != "Sub":  # noqa: PLR2004
+        return None
+    inputs = [child for child, _ in below.next_functions]
+    slot = 0 if inputs[0] is not None else 1
+    if len(inputs) == 2 and all(child is not None for child in inputs):  # noqa: PLR2004
+        return None
+    prediction = _output_of(inputs[slot], residual, calls)
+    if prediction is None:
+        return None
+    target = prediction - residual if slot == 0 else prediction + residual
+    share = gradient.to(torch.float64)
+    weight = share.sum()
+    value = (share * residual.to(torch.float64).square()).sum()
+    return LossTerm("squares", value, weight, _moments(target), target)
+
+
+def _output_of(node: Node | None, like: Tensor, calls: Sequence[RootCall]) -> Tensor | None:
+    """Return the model output that `node`, or a reshaping of it, produced."""
+    for _ in range(4):
+        if node is None:
+            return None
+        number = node._sequence_nr()  # noqa: SLF001
+        for call in calls:
+            for sequence, value in call.outputs:
+                if sequence == number and value.numel() == like.numel():
+                    return value.reshape(like.shape)
+        node = node.next_functions[0][0] if node.next_functions else None
+    return None

@@ -1,0 +1,312 @@
+"""Give every op a readable path: its parameters' names, its module, its place in the module."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from torch import Tensor, nn
+
+from .._types import SourceLine
+from ..flow import Edge, FlowGraph, Op, OpRole, snake_name
+from .sources import built_at, line_of
+from .spies import Span
+from .walk import Walk
+
+# What wrappers put into names; the user's own names are without them.
+_WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+_LAYER_ROLES = frozenset({OpRole.LINEAR, OpRole.EMBEDDING, OpRole.RECURRENT})
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of one training's parameters and modules, by identity.
+
+    Attributes:
+        parameters: all dotted names of each parameter, the first one leading.
+        modules: dotted path of each module.
+        model: class name of the root module, "" where there is none.
+        tensors: the parameters themselves, held weakly.
+    """
+
+    parameters: Mapping[int, tuple[str, ...]]
+    modules: Mapping[int, str]
+    model: str
+    tensors: Mapping[int, weakref.ref[Tensor]]
+
+    def of(self, parameter: Tensor) -> str:
+        """Return the leading name of `parameter`."""
+        names = self.parameters.get(id(parameter))
+        return names[0] if names else "tensor" + "x".join(str(n) for n in parameter.shape)
+
+
+def _clean(name: str) -> str:
+    for wrapper in _WRAPPERS[:1] + _WRAPPERS[2:]:
+        name = name.replace(wrapper, "")
+    return name.removeprefix("module.")
+
+
+def names_of(
+    optimized: Sequence[Tensor], candidates: Iterable[tuple[str, nn.Module]], frames: bool = True
+) -> Names:
+    """Name the tensors that an optimizer holds.
+
+    The root is the smallest candidate module that holds all of them. Where none does, each
+    candidate that holds some names its own, under the variable's name; tensors that no module
+    holds are named after the variables of the running script.
+
+    Args:
+        optimized: the optimizer's parameters.
+        candidates: (variable name, module) pairs.
+        frames: whether the running frames may be searched for names.
+    """
+    wanted = {id(parameter) for parameter in optimized}
+    seen: dict[int, tuple[str, nn.Module]] = {}
+    searched = [*candidates, *(_variables() if frames else ())]
+    for name, module in searched:
+        seen.setdefault(id(module), (name, module))
+    held = [
+        (name, module, frozenset(id(p) for p in module.parameters()))
+        for name, module in seen.values()
+    ]
+    roots = sorted((each for each in held if wanted <= each[2]), key=lambda each: len(each[2]))
+    if roots:
+        chosen = [("", roots[0][1])]
+    else:
+        chosen = []
+        left = set(wanted)
+        for name, module, own in sorted(held, key=lambda each: -len(each[2] & wanted)):
+            if own & left and own <= wanted | own and len(own & left) > 0:
+                left -= own
+                chosen.append((name or type(module).__name__.lower(), module))
+    parameters: dict[int, list[str]] = {}
+    modules: dict[int, str] = {}
+    tensors = {id(parameter): weakref.ref(parameter) for parameter in optimized}
+    for prefix, module in chosen:
+        start = f"{prefix}." if prefix else ""
+        for name, parameter in module.named_parameters(remove_duplicate=False):
+            parameters.setdefault(id(parameter), []).append(_clean(start + name))
+            tensors.setdefault(id(parameter), weakref.ref(parameter))
+        for name, child in module.named_modules():
+            modules.setdefault(id(child), _clean(start + name if name else prefix))
+    missing = [p for p in optimized if id(p) not in parameters]
+    if missing and frames:
+        for name, value in _tensor_variables({id(p) for p in missing}):
+            parameters.setdefault(value, []).append(name)
+    for place, parameter in enumerate(optimized):
+        parameters.setdefault(id(parameter), [f"parameter_{place}"])
+    model = " + ".join(type(module).__name__ for _, module in chosen)
+    named = {key: tuple(value) for key, value in parameters.items()}
+    return Names(named, modules, model, tensors)
+
+
+def _user_frames() -> Iterable[tuple[FrameType, Mapping[str, object]]]:
+    """Yield the frames of the running program with their variables, innermost first.
+
+    Before Python 3.13 reading a function's `f_locals` leaves a snapshot on the frame that would
+    keep the user's tensors alive until the function returns: it is emptied again.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if not frame.f_globals.get("__name__", "").startswith(("torch", "gradfuga")):
+            variables = frame.f_locals
+            yield frame, dict(variables)
+            if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+                variables.clear()
+        frame = frame.f_back
+
+
+def _variables() -> list[tuple[str, nn.Module]]:
+    """Return the modules that variables of the running program hold, with the variables' names."""
+    found: list[tuple[str, nn.Module]] = []
+    main = sys.modules.get("__main__")
+    scopes = [scope for _, scope in _user_frames()]
+    if main is not None:
+        scopes.append(dict(vars(main)))
+    for scope in scopes:
+        for name, value in scope.items():
+            if isinstance(value, nn.Module):
+                found.append((name, value))
+            elif name == "self":
+                owned = getattr(value, "__dict__", {})
+                found.extend((n, v) for n, v in owned.items() if isinstance(v, nn.Module))
+            elif isinstance(value, list | tuple) and len(value) <= 64:  # noqa: PLR2004
+                found.extend(
+                    (f"{name}.{place}", each)
+                    for place, each in enumerate(value)
+                    if isinstance(each, nn.Module)
+                )
+            elif isinstance(value, dict) and name != "__builtins__" and len(value) <= 64:  # noqa: PLR2004
+                found.extend(
+                    (f"{name}.{key}", each)
+                    for key, each in list(value.items())
+                    if isinstance(each, nn.Module)
+                )
+    return found
+
+
+def _tensor_variables(wanted: set[int]) -> list[tuple[str, int]]:
+    """Return (variable name, identity) of the wanted tensors that variables hold."""
+    found: list[tuple[str, int]] = []
+    main = sys.modules.get("__main__")
+    scopes = [scope for _, scope in _user_frames()]
+    if main is not None:
+        scopes.append(dict(vars(main)))
+    for scope in scopes:
+        for name, value in scope.items():
+            if name.startswith("_"):
+                continue
+            _search(name, value, wanted, found, depth=0)
+    return sorted(found, key=lambda pair: len(pair[0]))
+
+
+def _search(
+    name: str, value: object, wanted: set[int], found: list[tuple[str, int]], *, depth: int
+) -> None:
+    if id(value) in wanted and isinstance(value, Tensor):
+        found.append((name, id(value)))
+    elif depth < 3 and isinstance(value, list | tuple) and len(value) <= 1024:  # noqa: PLR2004
+        for place, each in enumerate(value):
+            _search(f"{name}.{place}", each, wanted, found, depth=depth + 1)
+    elif depth < 3 and isinstance(value, dict) and len(value) <= 1024:  # noqa: PLR2004
+        for key, each in list(value.items()):
+            _search(f"{name}.{key}", each, wanted, found, depth=depth + 1)
+    elif depth == 0 and name == "self":
+        for key, each in list(getattr(value, "__dict__", {}).items()):
+            _search(key, each, wanted, found, depth=1)
+
+
+def owners(sequences: Sequence[int], spans: Sequence[Span]) -> list[Span | None]:
+    """Return, for each op's sequence number, the innermost module call that made it."""
+    out: list[Span | None] = [None] * len(sequences)
+    nested = sorted(spans, key=lambda span: (span.first, -span.end, span.depth))
+    open_spans: list[Span] = []
+    place = 0
+    for position in sorted(range(len(sequences)), key=lambda p: sequences[p]):
+        number = sequences[position]
+        while place < len(nested) and nested[place].first <= number:
+            open_spans.append(nested[place])
+            place += 1
+        while open_spans and open_spans[-1].end <= number:
+            open_spans.pop()
+        inside = [span for span in reversed(open_spans) if span.first <= number < span.end]
+        out[position] = max(inside, key=lambda span: span.depth) if inside else None
+    return out
+
+
+def layer_weight(walk: Walk, place: int) -> Tensor | None:
+    """Return the weight of dim > 1 that makes the op at `place` a layer, None where it is none."""
+    if walk.roles[place] not in _LAYER_ROLES:
+        return None
+    heavy = [p for _, p in walk.leaves[place] if p.dim() > 1]
+    return max(heavy, key=lambda p: p.numel()) if heavy else None
+
+
+def build_graph(
+    walk: Walk,
+    names: Names,
+    spans: Sequence[Span],
+    outputs: Sequence[int],
+    shapes: Mapping[int, tuple[int, ...]],
+    *,
+    read_sources: bool,
+) -> FlowGraph:
+    """Build the FlowGraph of a walk: paths, owners, source lines, layers.
+
+    Args:
+        walk: the ops.
+        names: of the training's parameters and modules.
+        spans: the module calls of the same forward pass.
+        outputs: positions of the ops whose outputs are the model's output.
+        shapes: of the ops' outputs, where they were seen.
+        read_sources: whether anomaly mode was on, so that the ops know their source lines.
+    """
+    sequences = [node._sequence_nr() for node in walk.nodes]  # noqa: SLF001
+    owned_by = owners(sequences, spans)
+    lines = [line_of(node) if read_sources else (None, False) for node in walk.nodes]
+    files = tuple(dict.fromkeys(line.file for line, _ in lines if line is not None))
+    weights = [layer_weight(walk, place) for place in range(len(walk.nodes))]
+    backward_order = sorted(range(len(walk.nodes)), key=lambda place: -sequences[place])
+    paths = _unique(
+        {p: _plain_path(walk, p, names, owned_by[p], weights[p]) for p in backward_order},
+        layers={p for p in backward_order if weights[p] is not None},
+    )
+    ops = []
+    for place, node in enumerate(walk.nodes):
+        span = owned_by[place]
+        line, in_container = lines[place]
+        kind = type(span.module).__name__ if span is not None else ""
+        built: SourceLine | None = None
+        if span is not None and read_sources and type(span.module).__module__.startswith("torch."):
+            built = built_at(kind, files)
+        ops.append(
+            Op(
+                index=place,
+                node=node.name(),
+                path=paths[place],
+                role=walk.roles[place],
+                module=names.modules.get(id(span.module), "") if span is not None else "",
+                module_type=kind,
+                parameters=tuple(dict.fromkeys(names.of(p) for _, p in walk.leaves[place])),
+                source=(built if in_container and built is not None else line),
+                built_at=built,
+                shape=shapes.get(place, ()),
+                sequence=sequences[place],
+            )
+        )
+    uses: dict[int, list[int]] = {}
+    for place in backward_order:
+        weight = weights[place]
+        if weight is not None:
+            uses.setdefault(id(weight), []).append(place)
+    groups = list(uses.values())  # the last use leads each group, the output's side comes first
+    return FlowGraph(
+        ops=tuple(ops),
+        edges=tuple(Edge(*edge) for edge in walk.edges),
+        outputs=tuple(outputs),
+        layers=tuple(group[0] for group in groups),
+        uses=tuple(tuple(group) for group in groups),
+    )
+
+
+def _unique(plain: Mapping[int, str], *, layers: set[int]) -> dict[int, str]:
+    """Number the repeats of each path in forward order; a layer's last use keeps the plain one.
+
+    Args:
+        plain: path by position, in backward order.
+        layers: the positions of layers.
+    """
+    groups: dict[str, list[int]] = {}
+    for place, path in plain.items():
+        groups.setdefault(path, []).append(place)
+    paths: dict[int, str] = {}
+    for path, places in groups.items():
+        layered = [place for place in places if place in layers]
+        ordered = [place for place in reversed(places) if place != (layered or [None])[0]]
+        if layered:
+            paths[layered[0]] = path
+        lone = len(places) == 1
+        for number, place in enumerate(ordered, start=1):
+            paths[place] = path if lone else f"{path}#{number}"
+    return paths
+
+
+def _plain_path(
+    walk: Walk, place: int, names: Names, span: Span | None, weight: Tensor | None
+) -> str:
+    if weight is not None:
+        name = names.of(weight).partition(".parametrizations.")[0]
+        owner, _, last = name.rpartition(".")
+        return owner if owner and last in {"weight", "weight_v", "kernel"} else name
+    op = snake_name(walk.nodes[place].name())
+    if span is None:
+        return op
+    module = names.modules.get(id(span.module), type(span.module).__name__)
+    is_leaf = next(span.module.children(), None) is None
+    if is_leaf and module and walk.roles[place] in (OpRole.ACTIVATION, OpRole.NORMALIZATION):
+        return module
+    return f"{module}/{op}" if module else op

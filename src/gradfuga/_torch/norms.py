@@ -1,0 +1,84 @@
+"""Norms that neither overflow nor underflow, and wait for no device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+# A value that was measured: a number where the tensor lived on the CPU, a 0-d tensor on its
+# device elsewhere. Nothing on the hot path waits for a device.
+Measured = float | Tensor
+
+# Squares of float32 values inside these bounds neither under- nor overflow in the sum.
+_SMALL, _LARGE = 1e-15, 1e15
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """Return the values that a norm must see: those stored, for a sparse tensor."""
+    if tensor.layout is torch.strided:
+        return tensor
+    return tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.values()
+
+
+def norm(tensor: Tensor) -> Measured:
+    """Return the L2 norm of a tensor of any shape, right from 1e-300 to 1e300.
+
+    On the CPU a float32 sum is taken first and repeated in float64 only where its squares could
+    have left the range (a norm of 1e-24 is 0 in float32); elsewhere float64 throughout.
+    """
+    tensor = dense(tensor)
+    if not tensor.is_cpu:
+        return torch.linalg.vector_norm(tensor, dtype=_wide(tensor))
+    if tensor.dtype in (torch.float16, torch.bfloat16):
+        return torch.linalg.vector_norm(tensor, dtype=torch.float64).item()
+    value: float = torch.linalg.vector_norm(tensor).item()
+    if _SMALL < value < _LARGE:
+        return value
+    return torch.linalg.vector_norm(tensor, dtype=_wide(tensor)).item()
+
+
+def norms(tensors: Sequence[Tensor]) -> list[Measured]:
+    """Return the L2 norms of many tensors, fused by device and dtype, in their order."""
+    out: list[Measured] = [0.0] * len(tensors)
+    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    values = [dense(tensor) for tensor in tensors]
+    for position, value in enumerate(values):
+        groups.setdefault((value.device, value.dtype), []).append(position)
+    for (device, dtype), positions in groups.items():
+        group = [values[position] for position in positions]
+        if device.type != "cpu":
+            wide = torch.complex128 if dtype.is_complex else torch.float64
+            measured = torch._foreach_norm(group, 2, wide)  # noqa: SLF001 (as torch.nn.utils)
+            for position, value in zip(positions, measured, strict=True):
+                out[position] = value
+            continue
+        narrow = dtype in (torch.float32, torch.float64, torch.complex64, torch.complex128)
+        first = torch._foreach_norm(group, 2, None if narrow else torch.float64)  # noqa: SLF001
+        for position, value, number in zip(
+            positions, group, torch.stack(list(first)).tolist(), strict=True
+        ):
+            safe = _SMALL < number < _LARGE
+            out[position] = number if safe else norm(value)
+    return out
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.complex128 if tensor.is_complex() else torch.float64
+
+
+def resolve(values: Sequence[Measured]) -> list[float]:
+    """Bring measured values to the host: one stack and one copy for each device."""
+    out = [value if isinstance(value, float) else float("nan") for value in values]
+    waiting: dict[torch.device, list[int]] = {}
+    for position, value in enumerate(values):
+        if isinstance(value, Tensor):
+            waiting.setdefault(value.device, []).append(position)
+    for positions in waiting.values():
+        stacked = torch.stack(
+            [values[position].detach().to(torch.float64).reshape(()) for position in positions]  # type: ignore[union-attr]  # filtered above
+        )
+        for position, number in zip(positions, stacked.tolist(), strict=True):
+            out[position] = number
+    return out

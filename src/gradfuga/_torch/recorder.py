@@ -1,0 +1,142 @@
+"""Keep what was measured: bounded in memory, whole on disk."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+from .._contracts import AbstractSink
+from .._types import Kind
+from ..flow import FlowGraph
+from ..readings import Reading, Readings, RunRecord
+from .norms import Measured, resolve
+
+_log = logging.getLogger("gradfuga")
+
+# Memory holds this many sampled steps and losses; beyond that every second of the older half is
+# let go, so that it does not grow with the length of the run. The disk keeps everything.
+MOST_SAMPLES = 512
+MOST_LOSSES = 16_384
+_FLUSH_ROWS = 50_000
+_FLUSH_SECONDS = 10.0
+_PENDING_LOSSES = 256
+
+_Key = tuple[str, Kind, str]
+
+
+@final
+class Recorder:
+    """Takes measured values, brings them to the host in batches, hands them to the sinks."""
+
+    def __init__(self, folder: Path | None, sinks: Sequence[AbstractSink] = ()) -> None:
+        self.folder = folder
+        self._sinks = list(sinks) if folder is not None else []
+        self._pending: list[tuple[int, _Key, Measured]] = []
+        self._losses: list[tuple[int, Measured]] = []
+        self._rows: dict[_Key, dict[int, float]] = {}
+        self._loss_rows: dict[int, float] = {}
+        self._batch: list[Reading] = []
+        self._written = 0
+        self._last_write = time.monotonic()
+        self.nonfinite_loss = False
+
+    def add(self, step: int, path: str, kind: Kind, statistic: str, value: Measured) -> None:
+        """Take one value; it may still be on its device."""
+        self._pending.append((step, (path, kind, statistic), value))
+
+    def loss(self, step: int, value: Measured) -> None:
+        """Take the total loss of one optimizer step."""
+        self._losses.append((step, value))
+        if len(self._losses) >= _PENDING_LOSSES:
+            self._collect_losses()
+
+    def collect(self) -> None:
+        """Bring everything pending to the host: one stack and one copy."""
+        values = resolve([value for _, _, value in self._pending])
+        for (step, key, _), value in zip(self._pending, values, strict=True):
+            self._rows.setdefault(key, {})[step] = value
+            if self._sinks:
+                self._batch.append(Reading(step, *key, value))
+        self._pending.clear()
+        self._collect_losses()
+
+    def _collect_losses(self) -> None:
+        values = resolve([value for _, value in self._losses])
+        for (step, _), value in zip(self._losses, values, strict=True):
+            self._loss_rows[step] = value
+            self.nonfinite_loss |= not math.isfinite(value)
+            if self._sinks:
+                self._batch.append(Reading(step, "loss", Kind.LOSS, "value", value))
+        self._losses.clear()
+        if len(self._loss_rows) > MOST_LOSSES:
+            self._loss_rows = _thinned(self._loss_rows)
+
+    def thin(self, sampled: Sequence[int]) -> list[int]:
+        """Let go of old samples where there are too many; return the sampled steps kept."""
+        if len(sampled) <= MOST_SAMPLES:
+            return list(sampled)
+        kept = list(_thinned(dict.fromkeys(sampled, 0.0)))
+        alive = frozenset(kept)
+        for key, values in self._rows.items():
+            self._rows[key] = {step: value for step, value in values.items() if step in alive}
+        return kept
+
+    def flush(self, graph: FlowGraph, record: RunRecord, *, force: bool = False) -> None:
+        """Hand the batch to the sinks when it is due."""
+        if not self._sinks:
+            return
+        waited = time.monotonic() - self._last_write
+        if not force and len(self._batch) < _FLUSH_ROWS and waited < _FLUSH_SECONDS:
+            return
+        self._last_write = time.monotonic()
+        batch = Readings(self._batch, graph=graph, record=record)
+        for sink in list(self._sinks):
+            try:
+                sink.write(batch, self.folder, self._written)  # type: ignore[arg-type]  # sinks imply a folder
+            except Exception as error:  # noqa: BLE001 (a sink never ends the user's run)
+                self._sinks.remove(sink)
+                warn_once(f"the sink '{sink.code}'", error)
+        self._written += 1
+        self._batch = []
+
+    def readings(self, graph: FlowGraph, record: RunRecord) -> Readings:
+        """Return what memory holds."""
+        self.collect()
+        rows = [
+            Reading(step, *key, value)
+            for key, values in self._rows.items()
+            for step, value in values.items()
+        ]
+        losses = (
+            Reading(step, "loss", Kind.LOSS, "value", value)
+            for step, value in sorted(self._loss_rows.items())
+        )
+        return Readings([*losses, *rows], graph=graph, record=record)
+
+
+def _thinned(values: dict[int, float]) -> dict[int, float]:
+    """Keep every second of the older half; what is not finite stays."""
+    steps = sorted(values)
+    half = len(steps) // 2
+    first, old, new = steps[:16], steps[16:half], steps[half:]
+    kept = [s for place, s in enumerate(old) if place % 2 == 0 or not math.isfinite(values[s])]
+    return {step: values[step] for step in (*first, *kept, *new)}
+
+
+def warn_once(what: str, error: Exception) -> None:
+    """Say that a part of the observer failed and is off; the training goes on.
+
+    Through logging, not `warnings`: a script run with ``-W error`` would end by our warning.
+    """
+    _log.warning(
+        "gradfuga: expected %s to work, got %s: %s. It is switched off; "
+        "the training goes on unchanged.",
+        what,
+        type(error).__name__,
+        error,
+    )
+    _log.debug("%s failed", what, exc_info=error)

@@ -1,0 +1,322 @@
+"""Read the tape: hook the nodes of one backward pass and measure what crosses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+from torch.utils.hooks import RemovableHandle
+
+from .._contracts import AbstractStatistic, NodeView
+from ..flow import OpRole, base_name
+from .loss import LossTerm, read_term
+from .norms import Measured, norm, norms
+from .spies import RootCall, Span
+from .vocabulary import MATCHED_OUTPUTS
+from .walk import Walk, walk
+
+_STOPS = frozenset(
+    {
+        OpRole.LINEAR,
+        OpRole.EMBEDDING,
+        OpRole.RECURRENT,
+        OpRole.ATTENTION,
+        OpRole.ACTIVATION,
+        OpRole.NORMALIZATION,
+        OpRole.OPAQUE,
+    }
+)
+
+
+@dataclass
+class TapeRecord:
+    """What one sampled backward pass showed, by position in `walk.nodes`.
+
+    Attributes:
+        loss: what `backward` was called on, None where that is no single number.
+        gradient: |dL/d output| of each op.
+        edges: |dL/d input| where the producer has several consumers, by (consumer, slot).
+        statistics: 0-d tensors by op and name.
+        terms: the loss terms.
+        shapes: of each op's output.
+        parameters: the reached parameters; `weight_gradient` their |gradient| right after this
+            backward pass (unscaled by any clipping), `stale` the same just before it.
+        forward: spans and calls of the forward pass.
+        read_sources: whether the nodes carry tracebacks.
+    """
+
+    walk: Walk
+    spans: tuple[Span, ...]
+    calls: tuple[RootCall, ...]
+    read_sources: bool
+    outputs: tuple[int, ...]
+    loss: Measured | None = None
+    gradient: dict[int, Measured] = field(default_factory=dict)
+    edges: dict[tuple[int, int], Measured] = field(default_factory=dict)
+    statistics: dict[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    terms: dict[int, LossTerm] = field(default_factory=dict)
+    shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    parameters: tuple[Tensor, ...] = ()
+    weight_gradient: tuple[Measured, ...] = ()
+    stale: tuple[Measured, ...] = ()
+
+
+@final
+class Tape:
+    """One sampled backward pass, from the walk to the last hook.
+
+    Args:
+        roots: what `backward` was called on.
+        spans: module calls of the forward pass.
+        calls: calls of modules from outside, with what came out.
+        read_sources: whether anomaly mode was on in the forward pass.
+        statistics: by the base name of the nodes they apply to.
+        failed: told of an exception in our own code; the user's pass goes on.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Tensor],
+        *,
+        spans: Sequence[Span],
+        calls: Sequence[RootCall],
+        read_sources: bool,
+        statistics: Mapping[str, Sequence[AbstractStatistic]],
+        failed: Callable[[str, Exception], None],
+    ) -> None:
+        path = walk(roots)
+        self.record = TapeRecord(
+            walk=path,
+            spans=tuple(spans),
+            calls=tuple(calls),
+            read_sources=read_sources,
+            outputs=_outputs(path, calls),
+        )
+        self._statistics = statistics
+        self._failed = failed
+        self._handles: list[RemovableHandle] = []
+        self._off: set[str] = set()
+        consumers = [0] * len(path.nodes)
+        for _, _, producer in path.edges:
+            consumers[producer] += 1
+        self._shared: dict[int, list[int]] = {}
+        for consumer, slot, producer in path.edges:
+            if consumers[producer] > 1:
+                self._shared.setdefault(consumer, []).append(slot)
+        inside = _below(path, self.record.outputs)
+        for place, node in enumerate(path.nodes):
+            hook = partial(self._after, place, node, place not in inside)
+            self._handles.append(node.register_hook(hook))
+        parameters = path.parameters
+        self.record.parameters = parameters
+        self.record.stale = _gradients(parameters)
+
+    def close(self) -> None:
+        """Remove every hook, after the backward pass, and look at the parameters' gradients."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.record.weight_gradient = _gradients(self.record.parameters)
+
+    def _after(
+        self,
+        place: int,
+        node: Node,
+        above_output: bool,
+        grad_inputs: tuple[Tensor | None, ...],
+        grad_outputs: tuple[Tensor | None, ...],
+    ) -> None:
+        try:
+            if torch.is_grad_enabled():  # create_graph=True
+                with torch.no_grad():
+                    self._measure(place, node, above_output, grad_inputs, grad_outputs)
+            else:
+                self._measure(place, node, above_output, grad_inputs, grad_outputs)
+        except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
+            self._failed("tape", error)
+
+    def _measure(
+        self,
+        place: int,
+        node: Node,
+        above_output: bool,
+        grad_inputs: tuple[Tensor | None, ...],
+        grad_outputs: tuple[Tensor | None, ...],
+    ) -> None:
+        record = self.record
+        present = [gradient for gradient in grad_outputs if gradient is not None]
+        if not present:
+            return
+        record.gradient[place] = _add(record.gradient.get(place), _joint(present))
+        record.shapes[place] = tuple(present[0].shape)
+        for slot in self._shared.get(place, ()):
+            gradient = grad_inputs[slot] if slot < len(grad_inputs) else None
+            if gradient is not None:
+                record.edges[place, slot] = norm(gradient)
+        if above_output:
+            term = read_term(node, present[0], record.calls)
+            if term is not None:
+                record.terms[place] = term
+        for statistic in self._statistics.get(base_name(node.name()), ()):
+            if statistic.code in self._off:
+                continue
+            try:
+                view = NodeView(
+                    node.name(),
+                    partial(_saved, node),
+                    partial(_setting, node),
+                    present[0],
+                    grad_inputs,
+                )
+                measured = statistic.measure(view)
+            except Exception as error:  # noqa: BLE001
+                self._off.add(statistic.code)
+                self._failed(f"statistic {statistic.code}", error)
+                continue
+            if measured:
+                record.statistics[place] = {**record.statistics.get(place, {}), **measured}
+
+
+def _saved(node: Node, name: str) -> Tensor | None:
+    """Read a saved tensor; None where there is none or autograd will not give it (again)."""
+    try:
+        value = getattr(node, f"_saved_{name}", None)
+    except RuntimeError:  # changed in place, freed, or a checkpoint that unpacks only once
+        return None
+    return value.detach() if isinstance(value, Tensor) else None
+
+
+def _setting(node: Node, name: str) -> float | None:
+    try:
+        value = getattr(node, f"_saved_{name}", None)
+    except RuntimeError:
+        return None
+    if isinstance(value, bool | int | float):
+        return float(value)
+    if isinstance(value, str):
+        return float(value == "tanh")  # the one setting that is a word: gelu's approximation
+    return None
+
+
+def _joint(gradients: Sequence[Tensor]) -> Measured:
+    if len(gradients) == 1:
+        return norm(gradients[0])
+    total: Measured | None = None
+    for gradient in gradients:
+        total = _add(total, norm(gradient))
+    return total if total is not None else 0.0
+
+
+def _add(one: Measured | None, other: Measured) -> Measured:
+    """Return the norm of two parts together."""
+    if one is None:
+        return other
+    if isinstance(one, float) and isinstance(other, float):
+        return float((one * one + other * other) ** 0.5) if max(one, other) > 1e-140 else max(one, other)  # noqa: E501,PLR2004
+    both = torch.stack([torch.as_tensor(one), torch.as_tensor(other)])
+    return torch.linalg.vector_norm(both)
+
+
+def _gradients(parameters: Sequence[Tensor]) -> tuple[Measured, ...]:
+    """Return the norm of each parameter's `.grad`, 0 where it has none."""
+    held = [(place, p.grad) for place, p in enumerate(parameters) if p.grad is not None]
+    out: list[Measured] = [0.0] * len(parameters)
+    with torch.no_grad():
+        for (place, _), value in zip(held, norms([g.detach() for _, g in held]), strict=True):
+            out[place] = value
+    return tuple(out)
+
+
+def _below(path: Walk, outputs: Sequence[int]) -> set[int]:
+    """Return the ops that the outputs' gradient reaches: the model, without the loss."""
+    below = set(outputs)
+    following: dict[int, list[int]] = {}
+    for consumer, _, producer in path.edges:
+        following.setdefault(consumer, []).append(producer)
+    for place in range(len(path.nodes)):
+        if place in below:
+            below.update(following.get(place, ()))
+    return below
+
+
+def _outputs(path: Walk, calls: Sequence[RootCall]) -> tuple[int, ...]:
+    """Return the ops whose outputs are the model's output.
+
+    Those are the tensors that calls from outside returned and that no other of them depends on;
+    without any, the first ops that a network is made of on the way down from the loss.
+    """
+    made_by = {node._sequence_nr(): place for place, node in enumerate(path.nodes)}  # noqa: SLF001
+    returned = {
+        made_by[number]
+        for call in calls
+        for number, value in call.outputs
+        if number in made_by and value.numel() > 1 and made_by[number] not in path.roots
+    }
+    following: dict[int, list[int]] = {}
+    consumers: dict[int, list[int]] = {}
+    for consumer, _, producer in path.edges:
+        following.setdefault(consumer, []).append(producer)
+        consumers.setdefault(producer, []).append(consumer)
+    if returned:
+        inside: set[int] = set()
+        for place in range(len(path.nodes)):
+            if place in returned or place in inside:
+                inside.update(following.get(place, ()))
+        outermost = returned - inside
+        missed = _frontier(path, following, stop_at=outermost | inside)
+        found = sorted(outermost | (missed - inside))
+    else:
+        found = sorted(_frontier(path, following, stop_at=set()))
+    peeled = [_peel(path, place, following, consumers) for place in found]
+    return tuple(dict.fromkeys(peeled))
+
+
+def _frontier(path: Walk, following: Mapping[int, list[int]], stop_at: set[int]) -> set[int]:
+    """Return the first network ops below the loss that do not lie below `stop_at`."""
+    found: set[int] = set()
+    stack, seen = list(path.roots), set(path.roots)
+    while stack:
+        place = stack.pop()
+        if place in stop_at:
+            continue
+        is_network = path.roles[place] in _STOPS or bool(path.leaves[place])
+        if is_network and path.roles[place] is not OpRole.LOSS:
+            found.add(place)
+            continue
+        for producer in following.get(place, ()):
+            if producer not in seen:
+                seen.add(producer)
+                stack.append(producer)
+    return found
+
+
+def _peel(
+    path: Walk,
+    place: int,
+    following: Mapping[int, list[int]],
+    consumers: Mapping[int, list[int]],
+) -> int:
+    """Step below an output op that belongs to its loss: a log-softmax, a sigmoid under BCE."""
+    for _ in range(3):
+        name = base_name(path.nodes[place].name())
+        above = {base_name(path.nodes[c].name()) for c in consumers.get(place, ())}
+        matched = any(name in MATCHED_OUTPUTS.get(loss, ()) for loss in above)
+        moved = name in {"Squeeze", "View", "ReshapeAlias", "Unsqueeze", "Select"}
+        probability = name in {"LogSoftmax"} or (name == "Softmax" and "Log" in above)
+        next_ops = following.get(place, [])
+        if (matched or probability) and len(next_ops) == 1:
+            return next_ops[0]
+        if moved and len(next_ops) == 1:
+            below = base_name(path.nodes[next_ops[0]].name())
+            if below in {"Sigmoid", "LogSoftmax"} and any(
+                below in MATCHED_OUTPUTS.get(loss, ()) for loss in above
+            ):
+                deeper = following.get(next_ops[0], [])
+                return deeper[0] if len(deeper) == 1 else place
+        return place
+    return place

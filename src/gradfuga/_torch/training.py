@@ -1,0 +1,378 @@
+"""One training: an optimizer, the model it moves, and what was recorded of both."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from .._types import Kind
+from ..flow import FlowGraph
+from ..readings import ParameterRecord, Readings, RunRecord
+from .cadence import Cadence
+from .examples import ExampleBook
+from .loss import TargetPool
+from .naming import Names, build_graph, names_of
+from .norms import Measured, norms, resolve
+from .parameters import Before, attenuation, before_step, counts, trainable, update_norms
+from .recorder import Recorder, warn_once
+from .tape import TapeRecord
+
+_WEIGHT_STATISTICS = frozenset({"scale"})
+_MOST_GRAPHS = 8  # a model whose graph changes at every step is renamed each time, not stored
+_MOVED = 3.0  # a loss this many spreads above its recent level asks for denser samples
+
+
+@dataclass
+class Entry:
+    """One backward pass waiting for its optimizer step."""
+
+    loss: Measured | None
+    record: TapeRecord | None = None
+    gradients: tuple[tuple[Tensor, ...], tuple[Measured, ...]] | None = None
+    ours: float = 0.0
+    taken_by: set[int] = field(default_factory=set)  # optimizers that have stepped on it
+
+
+@final
+class Training:
+    """Everything that is known of one optimizer's training.
+
+    Args:
+        optimizer: held weakly.
+        cadence: when to sample.
+        recorder: where values go.
+        script: name of the script, for the record.
+        model: the root module where the user gave it.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        cadence: Cadence,
+        recorder: Recorder,
+        script: str = "",
+        model: nn.Module | None = None,
+    ) -> None:
+        self.cadence = cadence
+        self.recorder = recorder
+        self.steps = 0
+        self.interrupted = False
+        self.knows_sources = False
+        self._optimizer = weakref.ref(optimizer)
+        self._held = tuple(weakref.ref(p) for p in trainable(optimizer))
+        self._name = type(optimizer).__name__
+        self._script = script
+        self._model = weakref.ref(model) if model is not None else None
+        self._names: Names | None = None
+        self._graphs: dict[int, FlowGraph] = {}
+        self._graph = FlowGraph()
+        self._pools: dict[str, TargetPool] = {}
+        self._book = ExampleBook()
+        self._reached: set[int] = set()
+        self._sampled: list[int] = []
+        self._settings: dict[str, float] = {}
+        self._before: Before | None = None
+        self._entries: list[Entry] = []
+        self._pre_seconds = 0.0
+        self._last_end: float | None = None
+        self._level: tuple[float, float] | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether the next step is to be sampled."""
+        return self.cadence.due(self.steps)
+
+    def live_parameters(self) -> tuple[Tensor, ...]:
+        """Return the optimizer's trainable parameters, none if it is gone."""
+        optimizer = self._optimizer()
+        return trainable(optimizer) if optimizer is not None else ()
+
+    def continues(self, parameters: frozenset[int]) -> bool:
+        """Whether these are the very parameters of this training, not new ones at old addresses."""
+        alive = {id(p) for p in (reference() for reference in self._held) if p is not None}
+        return alive == parameters
+
+    def before(self, optimizer: Optimizer, entries: Sequence[Entry]) -> None:
+        """The optimizer is about to step; `entries` are its backward passes since the last."""
+        started = time.perf_counter()
+        self._entries = list(entries)
+        self._before = before_step(trainable(optimizer)) if self.due else None
+        self._pre_seconds = time.perf_counter() - started
+
+    def after(self, optimizer: Optimizer, late: Sequence[Entry]) -> None:
+        """The optimizer has stepped; `late` are backward passes inside the step (closures)."""
+        started = time.perf_counter()
+        entries = self._entries or list(late[:1])
+        step, sampled = self.steps, self._before is not None
+        losses = [entry.loss for entry in entries if entry.loss is not None]
+        loss = _mean(losses)
+        if loss is not None:
+            self.recorder.loss(step, loss)
+        if self._before is not None:
+            self._optimizer = weakref.ref(optimizer)
+            self._sample(step, optimizer, entries, self._before)
+            self._sampled.append(step)
+            self._sampled = self.recorder.thin(self._sampled)
+        if sampled or step % 64 == 0:
+            self.recorder.collect()
+        if loss is not None and isinstance(loss, float):
+            self._watch_level(step, loss)
+        self._before, self._entries = None, []
+        self.steps += 1
+        now = time.perf_counter()
+        ours = now - started + self._pre_seconds + sum(e.ours for e in (*entries, *late))
+        if self._last_end is not None:
+            self.cadence.note(step, seconds=now - self._last_end, ours=ours, sampled=sampled)
+        else:
+            self.cadence.note(step, seconds=ours, ours=ours, sampled=sampled)
+        self._last_end = now
+        if sampled:
+            self.recorder.flush(self._graph, self.record())
+
+    def _watch_level(self, step: int, loss: float) -> None:
+        """Ask for denser samples where the loss leaves its recent level."""
+        if loss != loss:  # noqa: PLR0124 (NaN)
+            self.cadence.stir(step)
+            return
+        level, spread = self._level or (loss, 0.0)
+        if spread > 0.0 and loss - level > _MOVED * spread and step > 20:  # noqa: PLR2004
+            self.cadence.stir(step)
+        self._level = (0.9 * level + 0.1 * loss, 0.9 * spread + 0.1 * abs(loss - level))
+
+    # -- one sampled step ------------------------------------------------------------------
+
+    def _sample(
+        self, step: int, optimizer: Optimizer, entries: Sequence[Entry], before: Before
+    ) -> None:
+        self._settings = _settings(optimizer)
+        record = next((entry.record for entry in entries if entry.record is not None), None)
+        if record is not None:
+            try:
+                self._write_tape(step, record, before.parameters)
+            except Exception as error:  # noqa: BLE001
+                warn_once("the tape's reading", error)
+        names = self._name_parameters(before.parameters, record)
+        self._write_parameters(step, optimizer, names, entries, before)
+
+    def _name_parameters(
+        self, parameters: Sequence[Tensor], record: TapeRecord | None
+    ) -> Names:
+        known = self._names
+        if known is None or any(id(p) not in known.parameters for p in parameters):
+            given = self._model() if self._model is not None else None
+            called = () if record is None else (call.module for call in record.calls)
+            candidates: Iterable[tuple[str, nn.Module]] = (
+                [("", given)] if given is not None else [("", module) for module in called]
+            )
+            self._names = known = names_of(parameters, candidates, frames=given is None)
+        return known
+
+    def _write_tape(
+        self, step: int, record: TapeRecord, parameters: Sequence[Tensor]
+    ) -> None:
+        names = self._name_parameters(parameters, record)
+        signature = record.walk.signature
+        graph = self._graphs.get(signature)
+        if graph is None or record.read_sources:
+            graph = build_graph(
+                record.walk,
+                names,
+                record.spans,
+                record.outputs,
+                record.shapes,
+                read_sources=record.read_sources,
+            )
+            if len(self._graphs) < _MOST_GRAPHS:
+                self._graphs[signature] = graph
+            if len(graph.ops) > len(self._graph.ops) or not self._graph.layers:
+                self._graph = graph
+        self.knows_sources |= record.read_sources
+        self._reached.update(id(p) for p in record.parameters)
+        add, ops = self.recorder.add, graph.ops
+        for place, value in record.gradient.items():
+            add(step, ops[place].path, Kind.ACTIVATION_GRAD, "norm", value)
+        for (place, slot), value in record.edges.items():
+            add(step, ops[place].path, Kind.ACTIVATION_GRAD, f"input_norm.{slot}", value)
+        for place, measured in record.statistics.items():
+            for statistic, number in measured.items():
+                kind = Kind.WEIGHT if statistic in _WEIGHT_STATISTICS else Kind.ACTIVATION
+                add(step, ops[place].path, kind, statistic, number)
+        self._write_terms(step, record, graph)
+
+    def _write_terms(self, step: int, record: TapeRecord, graph: FlowGraph) -> None:
+        if record.loss is None or not record.terms:
+            return
+        total = resolve([record.loss])[0]
+        seen = baseline = 0.0
+        for place, term in record.terms.items():
+            path = graph.ops[place].path
+            value = float(term.value)
+            constant = self._pools.setdefault(path, TargetPool()).add(term)
+            self.recorder.add(step, path, Kind.LOSS, "value", value)
+            self.recorder.add(step, path, Kind.LOSS, "baseline", constant)
+            seen, baseline = seen + value, baseline + constant
+        self.recorder.add(step, "loss", Kind.LOSS, "baseline", total - seen + baseline)
+        self.recorder.add(step, "loss", Kind.LOSS, "floor", total - seen)
+        if len(record.terms) == 1:
+            self._book.add(record.calls, next(iter(record.terms.values())))
+
+    def _write_parameters(
+        self,
+        step: int,
+        optimizer: Optimizer,
+        names: Names,
+        entries: Sequence[Entry],
+        before: Before,
+    ) -> None:
+        add = self.recorder.add
+        parameters = before.parameters
+        paths = [names.of(p) for p in parameters]
+        unclipped = _unclipped(parameters, entries, before)
+        for path, value in zip(paths, unclipped, strict=True):
+            add(step, path, Kind.WEIGHT_GRAD, "norm", value)
+        for path, value in zip(paths, norms(before.weights), strict=True):
+            add(step, path, Kind.WEIGHT, "norm", value)
+        for path, value in zip(paths, update_norms(before), strict=True):
+            add(step, path, Kind.UPDATE, "norm", value)
+        held = [(path, p.grad) for path, p in zip(paths, parameters, strict=True) if p.grad is not None]  # noqa: E501
+        for (path, _), (zeros, broken) in zip(held, counts(g for _, g in held), strict=True):
+            add(step, path, Kind.WEIGHT_GRAD, "zero_fraction", zeros)
+            add(step, path, Kind.WEIGHT_GRAD, "nonfinite", broken)
+        for path, share in zip(paths, attenuation(optimizer, parameters), strict=True):
+            if share is not None:
+                add(step, path, Kind.UPDATE, "attenuation", share)
+        given = _joint(before.gradient)
+        whole = _joint(unclipped)
+        if 0.0 < whole < float("inf"):
+            add(step, "optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", given / whole)
+        first = next((entry.record for entry in entries if entry.record is not None), None)
+        if first is not None and whole > 0.0:
+            add(step, "optimizer", Kind.WEIGHT_GRAD, "stale", _joint(first.stale) / whole)
+        if "lr" in self._settings:
+            add(step, "optimizer", Kind.UPDATE, "learning_rate", self._settings["lr"])
+
+    # -- what came of it -------------------------------------------------------------------
+
+    def record(self) -> RunRecord:
+        """Return what is known of the run besides its readings."""
+        return RunRecord(
+            script=self._script,
+            model=self._names.model if self._names is not None else "",
+            optimizer=self._name,
+            settings=dict(self._settings),
+            parameters=self._parameter_records(),
+            steps=self.steps,
+            sampled=tuple(self._sampled),
+            overhead=self.cadence.overhead,
+            startup_seconds=self.cadence.startup_seconds,
+            step_seconds=self.cadence.step_seconds,
+            interrupted=self.interrupted,
+        )
+
+    def _parameter_records(self) -> tuple[ParameterRecord, ...]:
+        if self._names is None:
+            return ()
+        optimizer = self._optimizer()
+        held = (
+            {id(p) for group in optimizer.param_groups for p in group["params"]}
+            if optimizer is not None
+            else set(self._reached)
+        )
+        records = []
+        for identity, reference in self._names.tensors.items():
+            parameter = reference()
+            if parameter is None:
+                continue
+            path, *aliases = self._names.parameters[identity]
+            records.append(
+                ParameterRecord(
+                    path=path,
+                    aliases=tuple(aliases),
+                    shape=tuple(parameter.shape),
+                    trainable=parameter.requires_grad,
+                    optimized=identity in held,
+                    reached=identity in self._reached,
+                )
+            )
+        return tuple(records)
+
+    def readings(self) -> Readings:
+        """Return everything that memory holds of this training."""
+        return self.recorder.readings(self._graph, self.record())
+
+    def finish(self, learn: Callable[[ExampleBook], tuple[float, float] | None]) -> None:
+        """The observation ends: ask the reference learner, write the last batch."""
+        try:
+            learned = learn(self._book)
+        except Exception as error:  # noqa: BLE001
+            warn_once("the reference learner", error)
+            learned = None
+        if learned is not None:
+            last = self._sampled[-1] if self._sampled else 0
+            self.recorder.add(last, "loss", Kind.LOSS, "reference", learned[0])
+            self.recorder.add(last, "loss", Kind.LOSS, "reference_error", learned[1])
+        self.recorder.collect()
+        self.recorder.flush(self._graph, self.record(), force=True)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where this training is recorded, None where it is only in memory."""
+        return self.recorder.folder
+
+
+def _mean(losses: Sequence[Measured]) -> Measured | None:
+    if not losses:
+        return None
+    if all(isinstance(loss, float) for loss in losses):
+        return sum(losses) / len(losses)  # type: ignore[arg-type,return-value]  # all floats
+    return torch.stack([torch.as_tensor(loss) for loss in losses]).mean()
+
+
+def _joint(values: Sequence[Measured]) -> float:
+    numbers = resolve(values)
+    largest = max(numbers, default=0.0)
+    if largest in (0.0, float("inf")) or largest != largest:  # noqa: PLR0124
+        return largest
+    return largest * sum((number / largest) ** 2 for number in numbers) ** 0.5
+
+
+def _unclipped(
+    parameters: Sequence[Tensor], entries: Sequence[Entry], before: Before
+) -> list[Measured]:
+    """Return |gradient| of each parameter right after the last backward pass, before clipping."""
+    seen: dict[int, Measured] = {}
+    for entry in entries:
+        if entry.record is not None:
+            pairs = zip(entry.record.parameters, entry.record.weight_gradient, strict=False)
+            seen.update((id(p), value) for p, value in pairs)
+        if entry.gradients is not None:
+            seen.update((id(p), v) for p, v in zip(*entry.gradients, strict=True))
+    return [
+        seen.get(id(p), given) for p, given in zip(parameters, before.gradient, strict=True)
+    ]
+
+
+def _settings(optimizer: Optimizer) -> dict[str, float]:
+    """Return the optimizer's numbers: the largest learning rate, the first group's others."""
+    out: dict[str, float] = {}
+    groups = optimizer.param_groups
+    for name, value in groups[0].items():
+        if isinstance(value, bool | int | float):
+            out[name] = float(value)
+        elif isinstance(value, Tensor) and value.numel() == 1 and value.is_cpu:
+            out[name] = float(value)
+        elif name == "betas" and isinstance(value, tuple):
+            out["beta1"], out["beta2"] = float(value[0]), float(value[1])
+    rates = [group["lr"] for group in groups if isinstance(group.get("lr"), int | float)]
+    if rates:
+        out["lr"] = float(max(rates))
+    return out

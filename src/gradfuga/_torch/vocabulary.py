@@ -1,0 +1,76 @@
+"""The vocabulary of autograd: which role each node of the backward graph plays."""
+
+from __future__ import annotations
+
+from ..flow import OpRole, base_name
+
+_ROLES: dict[OpRole, str] = {
+    OpRole.LINEAR: (
+        "Addmm Mm Bmm Baddbmm Addbmm Mv Addmv Convolution ConvolutionOverrideable Linear"
+        " MkldnnLinear MkldnnConvolution CudnnConvolution CudnnConvolutionTranspose Trilinear Dot"
+        " SlowConvDilated2D SlowConvDilated3D SlowConvTranspose2D ConvDepthwise2D Addr"
+    ),
+    OpRole.EMBEDDING: "Embedding EmbeddingBag EmbeddingDenseBackward",
+    OpRole.RECURRENT: "MkldnnRnnLayer CudnnRnn Miopen ThnnFusedLstmCell ThnnFusedGruCell",
+    OpRole.ATTENTION: (
+        "ScaledDotProductFlashAttention ScaledDotProductFlashAttentionForCpu"
+        " ScaledDotProductEfficientAttention ScaledDotProductCudnnAttention"
+        " ScaledDotProductFusedAttentionOverrideable"
+    ),
+    OpRole.NORMALIZATION: (
+        "NativeBatchNorm CudnnBatchNorm MiopenBatchNorm NativeLayerNorm NativeGroupNorm"
+        " FusedRmsNorm RmsNorm"
+    ),
+    OpRole.ACTIVATION: (
+        "Sigmoid Tanh Relu LeakyRelu Elu Gelu Silu Mish Softplus Hardtanh Hardsigmoid Hardswish"
+        " LogSigmoid Erf Prelu PreluKernel Threshold RreluWithNoise Sin Cos Clamp ClampMin ClampMax"
+        " Glu Relu6 Softshrink Hardshrink Celu Selu Maximum Minimum"
+    ),
+    OpRole.SOFTMAX: "Softmax LogSoftmax SafeSoftmax",
+    OpRole.LOSS: (
+        "NllLoss NllLoss2D MseLoss BinaryCrossEntropy BinaryCrossEntropyWithLogits SmoothL1Loss"
+        " HuberLoss L1Loss KlDiv SoftMarginLoss MultiMarginLoss MultilabelMarginLoss Ctcloss"
+        " CtcLoss"
+    ),
+    OpRole.SCALE: "Mul Div Neg Pow Sqrt Rsqrt Exp Log Log1P Log2 Abs Reciprocal Square Expm1",
+    OpRole.MERGE: "Add Sub Rsub Cat Stack AddN Lerp Where Addcmul Addcdiv Hstack Logaddexp",
+    OpRole.STRUCTURAL: (
+        "View UnsafeView ReshapeAlias Transpose T Permute Unsqueeze Squeeze Expand Slice Select"
+        " Index Gather IndexSelect Mean Sum AvgPool1D AvgPool2D AvgPool3D MaxPool1DWithIndices"
+        " MaxPool2DWithIndices MaxPool3DWithIndices MkldnnMaxPool2D MkldnnMaxPool3D"
+        " AdaptiveAvgPool2D AdaptiveAvgPool3D MkldnnAdaptiveAvgPool2D AdaptiveMaxPool2D"
+        " AdaptiveMaxPool3D UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D"
+        " UpsampleBilinear2D UpsampleLinear1D UpsampleTrilinear3D UpsampleBicubic2D"
+        " UpsampleNearestExact2D ConstantPadNd ReflectionPad1D ReflectionPad2D ReplicationPad1D"
+        " ReplicationPad2D Unbind Split SplitWithSizes UnsafeSplit Clone CopySlices Copy ToCopy"
+        " Alias Repeat Flip Roll Unfold Im2Col Col2Im PixelShuffle PixelUnshuffle NativeDropout"
+        " AsStrided Diagonal Max Min Amax Amin Logsumexp Scatter IndexPut MaskedFill Detach"
+        " UnsafeMaskedIndex Swapaxes Narrow Movedim Flatten Std Var Norm LinalgVectorNorm Cumsum"
+        " CudnnGridSampler GridSampler2D NestedTensorStrided PackPaddedSequence"
+    ),
+}
+_ROLE_OF = {name: role for role, names in _ROLES.items() for name in names.split()}
+
+# Views, copies and reorderings hand the gradient on value by value: their gain is one.
+_ISOMETRIC = frozenset(
+    "View UnsafeView ReshapeAlias Transpose T Permute Unsqueeze Squeeze Clone Alias ToCopy".split()
+)
+
+# An output that a loss turns into a probability belongs to the loss, wherever it stands in the
+# script: cross entropy written as log_softmax in the model is the same function.
+MATCHED_OUTPUTS = {
+    "NllLoss": frozenset({"LogSoftmax"}),
+    "NllLoss2D": frozenset({"LogSoftmax"}),
+    "BinaryCrossEntropy": frozenset({"Sigmoid"}),
+    "KlDiv": frozenset({"LogSoftmax"}),
+}
+
+
+def role_of(node: str) -> OpRole:
+    """Return what the node does to the gradient; an unknown one is opaque, never guessed."""
+    return _ROLE_OF.get(base_name(node), OpRole.OPAQUE)
+
+
+def is_isometric(node: str) -> bool:
+    """Whether the op only views, copies or reorders, so that its gain is one."""
+    return base_name(node) in _ISOMETRIC

@@ -1,0 +1,120 @@
+"""Walk the backward graph from the loss to the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from ..flow import OpRole
+from .vocabulary import role_of
+
+_LEAF = "torch::autograd::AccumulateGrad"
+_LAYER_ROLES = frozenset({OpRole.LINEAR, OpRole.EMBEDDING, OpRole.RECURRENT})
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The ops between the loss and the parameters.
+
+    Attributes:
+        nodes: the ops, consumers before producers.
+        roles: of each op.
+        edges: (consumer, slot, producer) between ops, by position in `nodes`.
+        leaves: for each op, the (slot, parameter) that enter it, directly or through ops that
+            only touch parameters (transposed, normalised, cast weights).
+        roots: positions of the loss ops.
+    """
+
+    nodes: tuple[Node, ...]
+    roles: tuple[OpRole, ...]
+    edges: tuple[tuple[int, int, int], ...]
+    leaves: tuple[tuple[tuple[int, Tensor], ...], ...]
+    roots: tuple[int, ...]
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """Every parameter that the walk reached, once."""
+        found: dict[int, Tensor] = {}
+        for entering in self.leaves:
+            for _, parameter in entering:
+                found[id(parameter)] = parameter
+        return tuple(found.values())
+
+    @property
+    def signature(self) -> int:
+        """Equal for two steps whose graphs have the same ops, edges and parameters."""
+        names = tuple(node.name() for node in self.nodes)
+        leaves = tuple(tuple((s, id(p)) for s, p in entering) for entering in self.leaves)
+        return hash((names, self.edges, leaves))
+
+
+def walk(roots: Sequence[Tensor]) -> Walk:
+    """Walk from the `grad_fn` of `roots` to every parameter, in backward order.
+
+    An op whose inputs all come from parameters is weight-side: it belongs to the op that uses the
+    weight, unless it is itself a layer (a layer fed with data that needs no gradient).
+    """
+    starts = [root.grad_fn for root in roots if root.grad_fn is not None]
+    order, following = _postorder(starts)
+    # weight-side parameters by node: what enters the op above in the node's place
+    weight_side: dict[Node, tuple[Tensor, ...]] = {}
+    for node in order:
+        if node.name() == _LEAF:
+            weight_side[node] = (node.variable,)  # type: ignore[attr-defined]  # AccumulateGrad has it
+            continue
+        nexts = [child for child, _ in following[node] if child is not None]
+        if (
+            nexts
+            and node not in starts
+            and role_of(node.name()) not in _LAYER_ROLES
+            and all(child in weight_side for child in nexts)
+        ):
+            weight_side[node] = tuple(p for child in nexts for p in weight_side[child])
+    kept = [node for node in reversed(order) if node not in weight_side]
+    index = {node: place for place, node in enumerate(kept)}
+    edges: list[tuple[int, int, int]] = []
+    leaves: list[tuple[tuple[int, Tensor], ...]] = []
+    for node in kept:
+        entering: list[tuple[int, Tensor]] = []
+        for slot, (child, _) in enumerate(following[node]):
+            if child is None:
+                continue
+            if child in weight_side:
+                entering.extend((slot, parameter) for parameter in weight_side[child])
+            else:
+                edges.append((index[node], slot, index[child]))
+        leaves.append(tuple(entering))
+    return Walk(
+        nodes=tuple(kept),
+        roles=tuple(role_of(node.name()) for node in kept),
+        edges=tuple(edges),
+        leaves=tuple(leaves),
+        roots=tuple(index[node] for node in dict.fromkeys(starts) if node in index),
+    )
+
+
+def _postorder(
+    starts: Sequence[Node],
+) -> tuple[list[Node], dict[Node, tuple[tuple[Node | None, int], ...]]]:
+    """Return the nodes, producers before consumers, and each node's successors."""
+    order: list[Node] = []
+    following: dict[Node, tuple[tuple[Node | None, int], ...]] = {}
+    for start in starts:
+        if start in following:
+            continue
+        following[start] = start.next_functions
+        stack = [(start, iter(following[start]))]
+        while stack:
+            node, successors = stack[-1]
+            for child, _ in successors:
+                if child is not None and child not in following:
+                    following[child] = child.next_functions
+                    stack.append((child, iter(following[child])))
+                    break
+            else:
+                order.append(node)
+                stack.pop()
+    return order, following

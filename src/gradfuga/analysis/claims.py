@@ -1,0 +1,311 @@
+"""Work out the account: split every gain on the main line among the causes that explain it.
+
+The gains between successive dominators multiply to the reach of the deepest layer, so their
+logarithms add. Each is split by exact identities, and what no identity claims stays unexplained:
+
+* linear, convolution: ``log10 g = log10(|W|_F / sqrt(n_out)) + alignment``;
+* activation: ``log10 g = log10 rms(phi') + co-location``; the first is split at the slope that
+  the activation has at unit variance, where a standard network works it;
+* normalisation: netted with the next linear op towards the input, whose scale it undoes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from .._types import Kind
+from ..flow import FlowGraph, Op, OpRole
+from ..readings import Readings
+from ..theory.activations import knows
+from ..theory.moments import operating_slope, reference_gain
+from .account import UNEXPLAINED, Account, Claim
+
+# A pair of layer and activation that loses less than this is as good as critical: 20 of them
+# stay within 1.30 decades (6 depth scales). What such pairs lose together is depth's doing.
+NEAR_CRITICAL = 1.30 / 20
+# Activations whose critical point repels: the signal drifts away from it without normalisation
+# (theory: GELU, SiLU and Mish have a slope of the length map above one there).
+_DRIFTING = frozenset({"gelu", "gelu_tanh", "silu", "mish", "hardswish"})
+_HALF_OFF = frozenset({"relu", "leaky_relu", "relu6", "prelu", "threshold", "clamp", "clamp_min"})
+_BRANCH_ROLES = frozenset({OpRole.LINEAR, OpRole.EMBEDDING, OpRole.RECURRENT, OpRole.ATTENTION})
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The way between two successive dominators of the main line.
+
+    Attributes:
+        start: index of the op on the output's side.
+        end: index of the op on the input's side.
+        lone: the way is the op `start` alone.
+        bypassed: a way without layers leads through (a residual connection).
+        inner: the ops between, `start` and `end` left out.
+    """
+
+    start: int
+    end: int
+    lone: bool
+    bypassed: bool
+    inner: frozenset[int]
+
+
+def stages(graph: FlowGraph, line: Sequence[int]) -> tuple[Stage, ...]:
+    """Cut a line of dominators into its stages."""
+    out = []
+    for start, end in zip(line, line[1:], strict=False):
+        inner: set[int] = set()
+        free = {start}  # reached from `start` without crossing a layer after it
+        order = [start]
+        for index in order:
+            for edge in graph.producers[index]:
+                below = edge.producer
+                crosses = index != start and graph.ops[index].role in _BRANCH_ROLES
+                if index in free and not crosses:
+                    free.add(below)
+                if below != end and below not in inner:
+                    inner.add(below)
+                    order.append(below)
+            if len(inner) > len(graph.ops):
+                break
+        inner = {i for i in inner if graph.ops[i].sequence >= graph.ops[end].sequence}
+        edges = graph.producers[start]
+        lone = len(edges) == 1 and edges[0].producer == end and len(graph.consumers[end]) == 1
+        out.append(Stage(start, end, lone, end in free and not lone, frozenset(inner)))
+    return tuple(out)
+
+
+class _Values:
+    """The readings of one step by op, with None where something was not recorded."""
+
+    def __init__(self, readings: Readings, step: int) -> None:
+        self._readings, self._step = readings, step
+
+    def get(self, op: Op, kind: Kind, statistic: str) -> float | None:
+        steps, values = self._readings.series(op.path, kind, statistic)
+        found = values[steps == self._step]
+        return float(found[0]) if found.size and math.isfinite(found[0]) else None
+
+    def log_norm(self, op: Op) -> float | None:
+        value = self.get(op, Kind.ACTIVATION_GRAD, "norm")
+        return math.log10(value) if value is not None and value > 0.0 else None
+
+
+def account(readings: Readings, step: int, line_stages: Sequence[Stage] | None = None) -> Account:
+    """Return the account of the reach at `step`; an empty one where the line was not read."""
+    graph = readings.graph
+    line = graph.main_line
+    values = _Values(readings, step)
+    cut = stages(graph, line) if line_stages is None else line_stages
+    raw: list[Claim] = []
+    seen_layer = bool(line) and graph.ops[line[0]].index in graph.layers
+    for stage in cut:
+        op, below = graph.ops[stage.start], graph.ops[stage.end]
+        above_norm, below_norm = values.log_norm(op), values.log_norm(below)
+        if above_norm is None or below_norm is None:
+            return Account(step, 0.0, ())
+        gain = below_norm - above_norm
+        if stage.lone and op.role is OpRole.STRUCTURAL:
+            continue  # a known gain: averaging, pooling, selecting
+        if stage.lone:
+            raw.extend(_split(op, gain, graph, values, output_stage=not seen_layer))
+        elif stage.bypassed:
+            cause = "unscaled_residual" if gain > 0.0 else UNEXPLAINED
+            raw.append(Claim(cause, op.index, op.path, gain))
+        else:
+            raw.extend(_branched(stage, gain, graph, values))
+        seen_layer = seen_layer or op.index in graph.layers or op.role is OpRole.LINEAR
+    claims = _book_depth(_net_normalization(raw, graph), graph, cut, values)
+    return Account(step, sum(claim.decades for claim in claims), tuple(claims))
+
+
+def activation_name(op: Op, supremum: float | None) -> str:
+    """Return the name of an activation op as the theory knows it."""
+    if op.module_type and knows(op.module_type):
+        return op.module_type.lower()
+    if op.name == "elu" and supremum is not None and supremum > 1.7:  # noqa: PLR2004 (selu: 1.758)
+        return "selu"
+    return op.name
+
+
+def _split(
+    op: Op, gain: float, graph: FlowGraph, values: _Values, *, output_stage: bool
+) -> Iterable[Claim]:
+    """Split the gain of one lone op."""
+
+    def claim(cause: str, decades: float) -> Claim:
+        return Claim(cause, op.index, op.path, decades)
+
+    if op.role is OpRole.LINEAR:
+        scale = values.get(op, Kind.WEIGHT, "scale")
+        if scale is None or scale <= 0.0:
+            return [claim(UNEXPLAINED, gain)]
+        reference = math.log10(_reference_before(op, graph, values))
+        excess = math.log10(scale) - reference
+        cause = "small_init" if excess < 0.0 else "large_init"
+        return [claim(cause, excess), claim(UNEXPLAINED, gain - excess - reference),
+                claim("_reference", reference)]  # fmt: skip
+    if op.role is OpRole.ACTIVATION:
+        return _split_activation(op, gain, values, output_stage=output_stage)
+    if op.role is OpRole.NORMALIZATION:
+        return [claim("_normalization", gain)]
+    if op.role is OpRole.SOFTMAX and output_stage:
+        return [claim("saturated_output", gain)]
+    if op.role is OpRole.SOFTMAX:
+        return [claim("attention_collapse", gain)]
+    return [claim(UNEXPLAINED, gain)]
+
+
+def _split_activation(
+    op: Op, gain: float, values: _Values, *, output_stage: bool
+) -> Iterable[Claim]:
+    def claim(cause: str, decades: float) -> Claim:
+        return Claim(cause, op.index, op.path, decades)
+
+    square = values.get(op, Kind.ACTIVATION, "mean_squared_slope")
+    supremum = values.get(op, Kind.ACTIVATION, "slope_supremum")
+    if square is None or square <= 0.0:
+        return [claim(UNEXPLAINED, gain)]
+    slope = 0.5 * math.log10(square)
+    name = activation_name(op, supremum)
+    usual = math.log10(operating_slope(name)) if knows(name) else math.log10(supremum or 1.0)
+    reference = math.log10(reference_gain(name)) if knows(name) else 0.0
+    colocation = claim(UNEXPLAINED, gain - slope)
+    booked = claim("_reference", -reference)  # cancels against the layer's reference
+    excess = slope + reference
+    if name in _HALF_OFF:
+        return [claim("dead_relu" if excess < 0.0 else UNEXPLAINED, excess), booked, colocation]
+    intrinsic = min(max(excess, usual + reference), 0.0) if usual + reference < 0.0 else 0.0
+    saturated = excess - intrinsic
+    if saturated >= 0.0:
+        return [claim("contracting_activation", intrinsic + saturated), booked, colocation]
+    if name in _DRIFTING:
+        return [claim("contracting_activation", excess), booked, colocation]
+    cause = "saturated_output" if output_stage else "saturated_activation"
+    return [
+        claim("contracting_activation", intrinsic),
+        claim(cause, saturated),
+        booked,
+        colocation,
+    ]
+
+
+def _reference_before(op: Op, graph: FlowGraph, values: _Values) -> float:
+    """Return the weight scale that suits the activation which feeds the layer `op`."""
+    index = op.index
+    for _ in range(6):
+        edges = [e for e in graph.producers[index]]
+        if len(edges) != 1:
+            return 1.0
+        below = graph.ops[edges[0].producer]
+        if below.role is OpRole.ACTIVATION:
+            name = activation_name(below, values.get(below, Kind.ACTIVATION, "slope_supremum"))
+            return reference_gain(name) if knows(name) else 1.0
+        if below.role in (OpRole.LINEAR, OpRole.EMBEDDING, OpRole.RECURRENT, OpRole.MERGE):
+            return 1.0
+        index = below.index
+    return 1.0
+
+
+def _branched(stage: Stage, gain: float, graph: FlowGraph, values: _Values) -> Iterable[Claim]:
+    """Open parallel branches, none of them free of layers, along the one that carries most."""
+    rest = gain
+    claims: list[Claim] = []
+    index = stage.start
+    for _ in range(len(stage.inner) + 1):
+        op = graph.ops[index]
+        edges = graph.producers[index]
+        strongest = max(
+            edges,
+            key=lambda edge: values.log_norm(graph.ops[edge.producer]) or -math.inf,
+            default=None,
+        )
+        if strongest is None:
+            break
+        here, below = values.log_norm(op), values.log_norm(graph.ops[strongest.producer])
+        if here is not None and below is not None and len(edges) == 1 and strongest.producer != stage.end:  # noqa: E501
+            split = [
+                c
+                for c in _split(op, below - here, graph, values, output_stage=False)
+                if c.cause not in (UNEXPLAINED, "_normalization")
+            ]
+            claims.extend(split)
+            rest -= sum(c.decades for c in split)
+        index = strongest.producer
+        if index == stage.end:
+            break
+    claims.append(
+        Claim(UNEXPLAINED, stage.start, graph.ops[stage.start].path, rest)
+    )
+    return claims
+
+
+def _net_normalization(raw: Sequence[Claim], graph: FlowGraph) -> list[Claim]:
+    """Net each normalisation with the next layer towards the input: it undoes its scale."""
+    out: list[Claim] = []
+    waiting: Claim | None = None
+    for claim in raw:
+        if claim.cause == "_normalization":
+            if waiting is not None:
+                out.append(replace(waiting, cause=_norm_cause(waiting.decades)))
+            waiting = claim
+        elif waiting is not None and claim.cause in ("small_init", "large_init"):
+            net = claim.decades + waiting.decades
+            out.append(Claim(_norm_cause(net), waiting.op, waiting.path, net))
+            waiting = None
+        else:
+            out.append(claim)
+    if waiting is not None:
+        # the last one undoes the scale of the deepest layer, which the line does not cross
+        scale = _scale_of_embedding(waiting, graph)
+        out.append(replace(waiting, cause=scale or _norm_cause(waiting.decades)))
+    return out
+
+
+def _norm_cause(net: float) -> str:
+    return "small_init" if net < 0.0 else "plain_depth"
+
+
+def _scale_of_embedding(waiting: Claim, graph: FlowGraph) -> str | None:
+    deepest = graph.ops[graph.main_line[-1]]
+    return "embedding_scale" if deepest.role is OpRole.EMBEDDING else None
+
+
+def _book_depth(
+    claims: Sequence[Claim], graph: FlowGraph, cut: Sequence[Stage], values: _Values
+) -> list[Claim]:
+    """Settle what only a pair of layer and activation can tell: depth, drift; drop references."""
+    pairs: list[list[Claim]] = []
+    current: list[Claim] = []
+    for claim in claims:
+        if claim.cause in ("small_init", "large_init") and current:
+            pairs.append(current)
+            current = []
+        current.append(claim)
+    pairs.append(current)
+    normalized = any(op.role is OpRole.NORMALIZATION for op in graph.ops)
+    out: list[Claim] = []
+    for pair in pairs:
+        named = [c for c in pair if c.cause not in (UNEXPLAINED, "_reference")]
+        references = [c for c in pair if c.cause == "_reference"]
+        left = sum(c.decades for c in references)
+        out.extend(c for c in pair if c.cause == UNEXPLAINED)
+        if references and abs(left) > 0.0:
+            out.append(replace(references[0], cause=UNEXPLAINED, decades=left))
+        whole = sum(c.decades for c in named)
+        scales = [c for c in named if c.cause in ("small_init", "large_init")]
+        slopes = [c for c in named if c.cause == "contracting_activation"]
+        if scales and slopes and abs(whole) < NEAR_CRITICAL:
+            out.append(replace(scales[0], cause="plain_depth", decades=whole))
+            continue
+        for each in named:
+            drifts = (
+                not normalized
+                and each.cause == "contracting_activation"
+                and scales
+                and scales[0].decades > -NEAR_CRITICAL
+                and activation_name(graph.ops[each.op], None) in _DRIFTING
+            )
+            out.append(replace(each, cause="missing_normalization") if drifts else each)
+    return out
