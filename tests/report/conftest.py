@@ -268,6 +268,7 @@ def _case(
             last=2.30,
             informed=False,
             poor=False,
+            open=False,
         ),
         start=account,
         late=account,

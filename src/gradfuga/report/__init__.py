@@ -1,0 +1,1 @@
+"""The skin: what is said of a diagnosis, and how it looks as text, HTML and JSON."""

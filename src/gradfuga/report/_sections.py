@@ -58,9 +58,7 @@ def training(
         f"<div class='pair'>{_causes(diagnosis)}{_to_do(diagnosis)}</div>",
         _card(_("Loss"), charts.get(f"loss-{number}", ""), _loss_caption(case)),
         _depth(number, charts),
-        _card(
-            _("How the causes add up"), charts.get(f"account-{number}", ""), _account_caption(case)
-        ),
+        _account(case, charts.get(f"account-{number}", "")),
         _layer_table(diagnosis, case, number),
         _findings(diagnosis),
         _source(diagnosis),
@@ -206,10 +204,18 @@ def _loss_caption(case: Case | None) -> str:
     return ""
 
 
-def _account_caption(case: Case | None) -> str:
+def accounted(diagnosis: Diagnosis, case: Case) -> bool:
+    """Whether the account is shown.
+
+    Below the limit a healthy network has nothing to explain, and bars would look like accusations.
+    """
+    return diagnosis.verdict is not Verdict.HEALTHY or abs(case.blamed.total) > words.LIMIT
+
+
+def _account(case: Case | None, chart: str) -> str:
     if case is None:
         return ""
-    return _(
+    caption = _(
         "Log-gains add: from the output down to the deepest layer the gradient changes by "
         "{decades} decades ({factor}) at step {step}, and every cause claims its part."
     ).format(
@@ -217,6 +223,7 @@ def _account_caption(case: Case | None) -> str:
         factor=words.factor_words(case.blamed.total),
         step=case.blamed.step,
     )
+    return _card(_("How the causes add up"), chart, caption)
 
 
 def _layer_table(diagnosis: Diagnosis, case: Case | None, number: int) -> str:

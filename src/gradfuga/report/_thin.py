@@ -23,7 +23,7 @@ class Envelope:
 
 
 def envelope(x: Floats, y: Floats, *, most: int = MOST_POINTS) -> Envelope:
-    """Thin the curve `y` over `x`, both `[N]`, to at most `most` points; NaN and inf are left out."""
+    """Thin the curve `y` over `x`, both `[N]`, to `most` points; what is not finite is left out."""
     read = np.isfinite(y)
     x, y = np.asarray(x, dtype=np.float64)[read], y[read]
     if len(y) <= most:

@@ -20,6 +20,7 @@ from .._types import (
 
 SAME_SIZE = 0.1  # decades: a factor of 1.26, which nobody would call a change
 LARGEST_IN_WORDS = 15.0  # decades: beyond a thousand trillion, words say less than a power of ten
+LONGEST_WHOLE = 1e6  # chosen: whole numbers below it are written out
 LIMIT = 1.3  # decades: the T of the decision rule, a factor of 20
 
 
@@ -132,7 +133,7 @@ def _factor(decades: float) -> str:
 
 
 def _plain(value: float) -> str:
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    return f"{value:.2g}" if value < 10.0 else f"{value:.0f}"  # noqa: PLR2004 (two digits)
 
 
 def decades_text(decades: float) -> str:
@@ -141,7 +142,8 @@ def decades_text(decades: float) -> str:
         return "?"
     if math.isinf(decades):
         return "-inf" if decades < 0 else "+inf"
-    return f"{decades:+.1f}" if abs(decades) >= 0.05 else "0.0"
+    rounded = round(decades, 1)
+    return f"{rounded:+.1f}" if rounded else "0.0"
 
 
 def number_text(value: float | None) -> str:
@@ -150,7 +152,7 @@ def number_text(value: float | None) -> str:
         return "-"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    if value == int(value) and abs(value) < 1e6:
+    if value == int(value) and abs(value) < LONGEST_WHOLE:
         return str(int(value))
     return f"{value:.4g}" if abs(value) >= 1.0 else f"{value:.3g}"
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..analysis.case import Case
     from ..readings import Readings
 
+MOST_DRAWN = 8  # chosen: trainings with charts; a search over settings may have hundreds
+
 # What a page may load: nothing. Bokeh needs inline code and its own function builder.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
@@ -60,14 +62,15 @@ def page(told: Sequence[tuple[Diagnosis, Case | None]]) -> str:
             _("got an environment without it"),
             _("Install it: pip install gradfuga[report]"),
         ) from error
-    from . import charts  # noqa: PLC0415 (imports bokeh)
+    from . import _frame, charts  # noqa: PLC0415 (imports bokeh)
 
     models = {}
-    for number, (_diagnosis, case) in enumerate(told):
+    for number, (diagnosis, case) in enumerate(told[:MOST_DRAWN]):
         if case is not None:
-            models.update(charts.draw(case, number))
+            account = sections.accounted(diagnosis, case)
+            models.update(charts.draw(case, number, account=account))
     script, divs = components(models) if models else ("", {})
-    theme = {"light": charts.ramp(dark=False), "dark": charts.ramp(dark=True)}
+    theme = {"light": _frame.ramp(dark=False), "dark": _frame.ramp(dark=True)}
     body = "".join(
         sections.training(diagnosis, case, number, divs)
         for number, (diagnosis, case) in enumerate(told)

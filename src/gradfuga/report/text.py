@@ -66,6 +66,7 @@ def render_text(
     """Return the verdict as text for a terminal, every line at most `width` wide.
 
     Args:
+        diagnosis: what to say.
         width: columns; those of the terminal, at most `WIDEST`, where None.
         color: write escape codes for colour.
         unicode: draw bars with block characters instead of ASCII.
