@@ -10,7 +10,7 @@ import numpy as np
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 # multiples of the kernel's mean eigenvalue, from interpolation to the mean
-PENALTIES = tuple(np.geomspace(1e-4, 1e4, 17))
+PENALTIES = tuple(np.geomspace(1e-6, 1e4, 21))
 _BIAS_VARIANCE = 0.1  # of the network's first layer; lets the kernel see where the origin is
 _SMALLEST_LEFT = 1e-6  # of 1 - H_ii: below it the leave-one-out residual is rounding
 
@@ -41,9 +41,7 @@ class Smoother:
         """
         count = len(targets)
         kept = self.values / (self.values + penalty * max(self.values.sum() / count, 1e-300))
-        fitted = targets.mean(axis=0) + self.vectors @ (
-            kept[:, None] * (self.vectors.T @ targets)
-        )
+        fitted = targets.mean(axis=0) + self.vectors @ (kept[:, None] * (self.vectors.T @ targets))
         leverage = 1.0 / count + (self.vectors**2) @ kept
         left = np.maximum(1.0 - leverage, _SMALLEST_LEFT)[:, None]
         return np.asarray((fitted - (1.0 - left) * targets) / left)

@@ -1,0 +1,147 @@
+"""Conditions of a case that the judgement asks about, each one a question with its threshold."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .._types import Kind
+from ..flow import FlowGraph, OpRole
+from .build import REACH_LIMIT, lowest_reach
+from .case import Case
+from .progress import mann_kendall
+
+# Fatal runs under SGD have r_l N of at most .09 at step 2 (evaluation of the decision rule).
+STARVED = 0.1
+# "While others move": ten times more, or the whole network is just fed little.
+STARVED_AGAINST = 10.0
+# A learning rate of 1e-8, clipping at 1e-5, an epsilon far above the gradient: 1e-5 to 3e-3.
+NOBODY_FED = 0.01
+DECAYED = 0.5
+# A weight used this often along one chain is a recurrence: depth through it is time.
+TIME_USES = 6
+
+
+def nonfinite_step(case: Case) -> int | None:
+    """Return the first step with a non-finite loss or weight gradient."""
+    found = [] if case.progress.nonfinite_step is None else [case.progress.nonfinite_step]
+    for path in case.readings.paths(Kind.WEIGHT_GRAD, "norm"):
+        steps, values = case.readings.series(path, Kind.WEIGHT_GRAD, "norm")
+        broken = steps[~np.isfinite(values)]
+        if broken.size:
+            found.append(int(broken[0]))
+    if not found:
+        return None
+    # a scaler skips such a step by design: one that the training survives is no illness
+    survived = case.progress.nonfinite_step is None and _finite_weights(case)
+    return None if survived else min(found)
+
+
+def _finite_weights(case: Case) -> bool:
+    for path in case.readings.paths(Kind.WEIGHT, "norm"):
+        values = case.readings.series(path, Kind.WEIGHT, "norm")[1]
+        if values.size and not math.isfinite(float(values[-1])):
+            return False
+    return True
+
+
+def nonfinite_inputs(case: Case) -> bool:
+    """Whether the data that went into the model was already NaN or infinite."""
+    values = case.readings.series("input", Kind.ACTIVATION, "nonfinite")[1]
+    return bool(values.size) and bool((values > 0).any())
+
+
+def dead_at(case: Case, place: int) -> bool:
+    """Whether a whole layer of units was dead at sample number `place`."""
+    return bool(case.dead_layers) and bool(case.dead_layers[place])
+
+
+def grew_dead(case: Case) -> bool:
+    """Whether a layer that lived at the first sample is dead at the last."""
+    return bool(case.dead_layers) and not case.dead_layers[0] and bool(case.dead_layers[-1])
+
+
+def lost_share(case: Case) -> float:
+    """Return the share of the run, weighted by time, with the lowest reach below the limit.
+
+    Once half of the way is made, only the time before half of the final progress counts.
+    """
+    if len(case.steps) == 0 or case.total_steps == 0:
+        return 0.0
+    horizon = case.total_steps
+    if case.progress.u >= 0.5:  # noqa: PLR2004 (half of the way)
+        horizon = max(case.progress.half_step, 1)
+    edges = [*case.steps, case.total_steps]
+    lost = 0.0
+    for place, step in enumerate(case.steps):
+        if step >= horizon:
+            break
+        if lowest_reach(case.reach[place], case.layers) < -REACH_LIMIT:
+            lost += min(edges[place + 1], horizon) - step
+    return lost / case.total_steps
+
+
+def waiting_reach(case: Case) -> float:
+    """Return the median lowest reach over all samples, NaN where unread."""
+    values = [lowest_reach(row, case.layers) for row in case.reach]
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.median(known)) if known else math.nan
+
+
+def starved_layers(case: Case) -> tuple[str, ...]:
+    """Return the layers whose reach is below the limit and whose weights hardly move.
+
+    The optimizer in use moves others at least ten times more.
+    """
+    if len(case.steps) < 2:  # noqa: PLR2004
+        return ()
+    feed = np.nanmedian(case.update_ratio, axis=0) * case.total_steps
+    most = np.nanmax(feed, initial=0.0)
+    low = np.array([_median_reach(case, column) for column in range(len(case.layers))])
+    return tuple(
+        layer.path
+        for layer, fed, reach in zip(case.layers, feed, low, strict=True)
+        if fed < STARVED and fed * STARVED_AGAINST < most and reach < -REACH_LIMIT
+    )
+
+
+def _median_reach(case: Case, column: int) -> float:
+    values = case.reach[:, column]
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if known.size else math.nan
+
+
+def nobody_fed(case: Case) -> bool:
+    """Whether no layer's weights move enough to learn anything in a run of this length."""
+    if case.update_ratio.size == 0 or np.isnan(case.update_ratio).all():
+        return False
+    return float(np.nanmax(case.update_ratio)) * case.total_steps < NOBODY_FED
+
+
+def weights_decayed(case: Case) -> bool:
+    """Whether a weight has shrunk below half of its norm and the reach with it."""
+    if case.record.settings.get("weight_decay", 0.0) <= 0.0:
+        return False
+    for layer in case.layers:
+        values = case.readings.series(layer.weight, Kind.WEIGHT, "norm")[1]
+        if values.size > 1 and values[-1] < DECAYED * values[0]:
+            return lowest_reach(case.reach[-1], case.layers) < -REACH_LIMIT
+    return False
+
+
+def clear_fall(case: Case) -> bool:
+    """Whether the loss has come down, by trend or in all, where no baseline tells more."""
+    losses = case.readings.losses[1]
+    losses = losses[np.isfinite(losses)]
+    if losses.size < 12:  # noqa: PLR2004 (a trend over fewer is no trend)
+        return False
+    blocks = np.array([block.mean() for block in np.array_split(losses, 12)])
+    return case.progress.falling or mann_kendall(blocks) < -2.5  # noqa: PLR2004 (p = .006)
+
+
+def has_time_axis(graph: FlowGraph) -> bool:
+    """Whether the model is recurrent: a fused kernel, or a weight used along one chain."""
+    if any(op.role is OpRole.RECURRENT for op in graph.ops):
+        return True
+    return any(len(group) >= TIME_USES for group in graph.uses)

@@ -1,0 +1,201 @@
+"""Judge a case: the verdict needs a symptom and its consequence.
+
+The order of the questions is that of the decision rule that was measured on 702 labelled
+trainings (see docs/how-it-judges.md): non-finite first, then whether the network has learned
+anything, then the first symptom in time, because later ones are its consequences.
+
+Two of that rule's holes are closed here. Progress is held against what the task is known to
+permit (a reference learner on the same batches), never against a loss of zero alone. And where
+neither is known, the answer is `inconclusive`, with what would settle it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from .._types import Axis, Severity, Verdict
+from .build import REACH_LIMIT, highest_reach, late_samples, lowest_reach
+from .case import Case
+from .conditions import (
+    clear_fall,
+    dead_at,
+    grew_dead,
+    has_time_axis,
+    lost_share,
+    nobody_fed,
+    nonfinite_inputs,
+    nonfinite_step,
+    starved_layers,
+    waiting_reach,
+    weights_decayed,
+)
+
+# Starved or one turnover: an adaptive optimizer gives every layer its learning rate, so that
+# nothing can be said before the weights have been turned over once. Healthy networks that start
+# below the limit leave chance at .3 to .6 (same evaluation).
+ONE_TURNOVER = 1.0
+LOST_SHARE = 0.02  # with poor progress: the reach heals early, the damage stays
+FEWEST_STEPS = 20
+WORSE_THAN_CONSTANT = -1.0
+
+
+class Why(Enum):
+    """What decided the verdict; the summary and the causes follow from it."""
+
+    NONFINITE_PATH = "nonfinite_path"
+    NONFINITE_RATE = "nonfinite_rate"
+    NONFINITE_DATA = "nonfinite_data"
+    LEARNS = "learns"
+    LEARNS_LATE = "learns_late"
+    STARVES = "starves"
+    NEVER_LEARNS = "never_learns"
+    POOR = "poor"
+    BORN_DEAD = "born_dead"
+    KILLED = "killed"
+    WORSE = "worse"
+    DECAYED = "decayed"
+    FLOWS = "flows"
+    NOT_FED = "not_fed"
+    TOO_SHORT = "too_short"
+    STILL_FALLING = "still_falling"
+    CEILING_UNKNOWN = "ceiling_unknown"
+    NO_BASELINE = "no_baseline"
+    TIME_AXIS = "time_axis"
+    NOTHING_SEEN = "nothing_seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict and what decided it."""
+
+    verdict: Verdict
+    severity: Severity
+    axis: Axis | None
+    why: Why
+
+
+def judge(case: Case) -> Judgement:
+    """Return the verdict on `case`."""
+    if not case.steps or case.total_steps == 0:
+        return _open(Why.NOTHING_SEEN)
+    first_broken = nonfinite_step(case)
+    start_high = highest_reach(case.reach[0], case.layers)
+    if first_broken is not None:
+        if nonfinite_inputs(case):
+            return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NONFINITE_DATA)
+        by_path = start_high > REACH_LIMIT
+        why = Why.NONFINITE_PATH if by_path else Why.NONFINITE_RATE
+        return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.DEPTH if by_path else None, why)
+    if not case.progress.known:
+        return _without_baseline(case)
+    if case.progress.informed:
+        return _informed(case)
+    return _uninformed(case)
+
+
+def late_lowest(case: Case) -> float:
+    """Return the median over the late samples of the lowest reach, NaN where unread."""
+    late = late_samples(case.steps, case.total_steps)
+    values = [lowest_reach(case.reach[place], case.layers) for place in late]
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.median(known)) if known else math.nan
+
+
+def _informed(case: Case) -> Judgement:
+    progress = case.progress
+    late = late_lowest(case)
+    start_high = highest_reach(case.reach[0], case.layers)
+    symptom_stays = late < -REACH_LIMIT
+    if not progress.poor and not progress.open:
+        why = Why.LEARNS_LATE if lost_share(case) >= 0.25 else Why.LEARNS  # noqa: PLR2004 (a note)
+        return Judgement(Verdict.HEALTHY, Severity.NONE, None, why)
+    if symptom_stays and starved_layers(case):
+        return _vanishing(Severity.SERIOUS, Why.STARVES)
+    if progress.poor:
+        if symptom_stays or lost_share(case) >= LOST_SHARE:
+            return _vanishing(Severity.SERIOUS, Why.POOR)
+        if start_high > 2.0 * REACH_LIMIT:
+            return Judgement(Verdict.EXPLODING, Severity.SERIOUS, Axis.DEPTH, Why.POOR)
+        return Judgement(Verdict.HEALTHY, Severity.NONE, None, Why.LEARNS)
+    # less than half of the way to zero, and nobody knows whether the task permits more
+    suspicious = symptom_stays or start_high > 2.0 * REACH_LIMIT
+    healed = lost_share(case) >= LOST_SHARE and not progress.falling
+    if suspicious or healed:
+        return _open(Why.CEILING_UNKNOWN)
+    return Judgement(Verdict.HEALTHY, Severity.NONE, None, Why.LEARNS)
+
+
+def _uninformed(case: Case) -> Judgement:
+    start_low = lowest_reach(case.reach[0], case.layers)
+    start_high = highest_reach(case.reach[0], case.layers)
+    turned = float(np.nanmax(case.turnovers[-1], initial=0.0)) >= ONE_TURNOVER
+    seen_enough = case.total_steps >= FEWEST_STEPS
+    if dead_at(case, 0):
+        return Judgement(Verdict.DEAD_UNITS, Severity.FATAL, None, Why.BORN_DEAD)
+    if start_high > REACH_LIMIT:
+        if not (seen_enough and turned):
+            return _open(Why.TOO_SHORT)
+        return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.DEPTH, Why.NEVER_LEARNS)
+    if start_low < -REACH_LIMIT:
+        if nobody_fed(case):
+            return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NOT_FED)
+        if starved_layers(case):
+            return _vanishing(Severity.FATAL, Why.STARVES)
+        if turned and seen_enough:
+            return _vanishing(Severity.FATAL, Why.NEVER_LEARNS)
+        return _open(Why.TOO_SHORT)
+    # from here on the network was fine at the first step
+    if grew_dead(case):
+        return Judgement(Verdict.DEAD_UNITS, Severity.FATAL, None, Why.KILLED)
+    if case.progress.u < WORSE_THAN_CONSTANT and seen_enough:
+        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.WORSE)
+    if weights_decayed(case):
+        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.DECAYED)
+    if late_lowest(case) < -REACH_LIMIT or waiting_reach(case) < -REACH_LIMIT:
+        if not seen_enough:
+            return _open(Why.TOO_SHORT)
+        return _vanishing(Severity.FATAL, Why.NEVER_LEARNS)
+    if nobody_fed(case) and seen_enough:
+        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NOT_FED)
+    if has_time_axis(case.graph):
+        return _open(Why.TIME_AXIS)
+    if not seen_enough or not _half_turned(case):
+        return _open(Why.TOO_SHORT)
+    if case.progress.falling:
+        return _open(Why.STILL_FALLING)
+    return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.FLOWS)
+
+
+def _without_baseline(case: Case) -> Judgement:
+    """No best constant to compare with: adversarial, contrastive, custom losses."""
+    if not case.readings.losses[1].size:
+        return _open(Why.NOTHING_SEEN)
+    late = late_lowest(case)
+    falls = clear_fall(case)
+    seen_enough = case.total_steps >= FEWEST_STEPS
+    if dead_at(case, 0) and not falls:
+        return Judgement(Verdict.DEAD_UNITS, Severity.FATAL, None, Why.BORN_DEAD)
+    if late < -REACH_LIMIT and starved_layers(case) and seen_enough:
+        return _vanishing(Severity.SERIOUS if falls else Severity.FATAL, Why.STARVES)
+    if falls:
+        return Judgement(Verdict.HEALTHY, Severity.NONE, None, Why.LEARNS)
+    return _open(Why.NO_BASELINE)
+
+
+def _half_turned(case: Case) -> bool:
+    """Whether the median layer has turned its weights over once, or will not in this run."""
+    known = case.turnovers[-1][np.isfinite(case.turnovers[-1])]
+    return bool(known.size) and float(np.median(known)) >= ONE_TURNOVER
+
+
+def _vanishing(severity: Severity, why: Why) -> Judgement:
+    return Judgement(Verdict.VANISHING, severity, Axis.DEPTH, why)
+
+
+def _open(why: Why) -> Judgement:
+    return Judgement(Verdict.INCONCLUSIVE, Severity.NONE, None, why)
+
