@@ -12,6 +12,7 @@ from textwrap import dedent
 import pytest
 
 from gradfuga._errors import UsageError
+from gradfuga._torch import launch_uncaught
 from gradfuga._torch.launch import Program, check
 
 DRIVER = """
@@ -487,3 +488,34 @@ def test_the_name_of_a_program_is_its_stem_or_its_dotted_name(tmp_path, monkeypa
     assert Program("a/b/train.py").name == "train"
     assert Program("pkg.train", module=True).name == "pkg.train"
     assert Program(".").name == tmp_path.name
+
+
+def error_through(*files):
+    """An error raised in the last of `files`, each calling the next."""
+
+    def call(number):
+        scope = {"call": call, "number": number}
+        source = "call(number + 1)" if number + 1 < len(files) else "raise ValueError"
+        exec(compile(source, files[number], "exec"), scope)  # noqa: S102 (frames with these file names)
+
+    try:
+        call(0)
+    except ValueError as error:
+        return error
+
+
+def files_of(tb):
+    names = []
+    while tb is not None:
+        names.append(tb.tb_frame.f_code.co_filename)
+        tb = tb.tb_next
+    return [name for name in names if name != __file__]
+
+
+def test_our_frames_inside_the_program_are_hidden_unless_the_fault_is_ours():
+    package = Path(launch_uncaught.__file__).parents[1]
+    watch, launching = str(package / "_torch/watch.py"), str(package / "_torch/launch.py")
+    innocent = error_through(launching, "train.py", watch, "torch.py")
+    assert files_of(launch_uncaught.without_our_frames(innocent)) == ["train.py", "torch.py"]
+    guilty = error_through(launching, "train.py", watch)
+    assert files_of(launch_uncaught.without_our_frames(guilty)) == ["train.py", watch]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
 
-_OURS = frozenset(str(Path(__file__).with_name(name)) for name in ("launch.py", "launch_import.py"))
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
+_LAUNCHING = tuple(
+    str(Path(__file__).with_name(name))
+    for name in ("launch.py", "launch_import.py", "launch_uncaught.py")
+)
 _IMPORT_SYSTEM = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
 
 
@@ -18,7 +23,7 @@ def print_uncaught(error: BaseException) -> SystemExit | None:
         The `SystemExit` with which a hook of the program asked for another exit code, or None.
     """
     for each in _chain(error):
-        each.__traceback__ = without_our_frames(each.__traceback__)
+        each.__traceback__ = without_our_frames(each)
     sys.last_type, sys.last_value = type(error), error
     sys.last_traceback = error.__traceback__
     try:
@@ -30,7 +35,7 @@ def print_uncaught(error: BaseException) -> SystemExit | None:
     else:
         return None
     failed.__context__ = None
-    failed.__traceback__ = without_our_frames(failed.__traceback__)
+    failed.__traceback__ = without_our_frames(failed)
     if sys.stderr is not None:
         sys.stderr.write("Error in sys.excepthook:\n")
         traceback.print_exception(failed)
@@ -47,17 +52,28 @@ def _chain(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def without_our_frames(tb: TracebackType | None) -> TracebackType | None:
-    """Unlink our frames from `tb`, and frames of the import system that led to one of ours."""
-    kept: list[TracebackType] = []
+def without_our_frames(error: BaseException) -> TracebackType | None:
+    """Unlink our frames from the error's traceback, and those of the import system above ours.
+
+    Ours stand above the program, as we launch it, and inside, as we look on while it trains. An
+    error that we raised ourselves keeps the inner ones: it must be seen whose fault it is.
+    """
+    frames: list[TracebackType] = []
+    tb = error.__traceback__
     while tb is not None:
-        name = tb.tb_frame.f_code.co_filename
-        if name in _OURS or name == __file__:
+        frames.append(tb)
+        tb = tb.tb_next
+    culprit = frames[-1].tb_frame.f_code.co_filename if frames else ""
+    own_fault = culprit.startswith(_PACKAGE) and culprit not in _LAUNCHING
+    hidden = not own_fault or isinstance(error, KeyboardInterrupt)
+    kept: list[TracebackType] = []
+    for each in frames:
+        name = each.tb_frame.f_code.co_filename
+        if name in _LAUNCHING or (hidden and name.startswith(_PACKAGE)):
             while kept and kept[-1].tb_frame.f_code.co_filename in _IMPORT_SYSTEM:
                 kept.pop()
         else:
-            kept.append(tb)
-        tb = tb.tb_next
+            kept.append(each)
     if not kept:
         return None
     for first, second in zip(kept, [*kept[1:], None], strict=True):
