@@ -114,7 +114,8 @@ def _numbers(diagnosis: Diagnosis, case: Case | None) -> str:
     if case is not None and case.progress.known and math.isfinite(case.progress.baseline):
         baseline = words.number_text(case.progress.baseline)
         detail = _("a constant reaches {baseline}").format(baseline=baseline)
-    tiles.append((_("loss"), f"{first} \u2192 {last}", detail))
+    if (run.loss_first, run.loss_last) != (None, None):
+        tiles.append((_("loss"), f"{first} \u2192 {last}", detail))
     sampled = _("{sampled} sampled").format(sampled=run.sampled_steps)
     if run.interrupted:
         sampled += f", {_('interrupted')}"

@@ -148,8 +148,10 @@ def decades_text(decades: float) -> str:
 
 def number_text(value: float | None) -> str:
     """Return a number in at most four digits, ``-`` where there is none."""
-    if value is None or math.isnan(value):
+    if value is None:
         return "-"
+    if math.isnan(value):
+        return "nan"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
     if value == int(value) and abs(value) < LONGEST_WHOLE:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..analysis.case import Case
     from ..readings import Readings
 
-MOST_DRAWN = 8  # chosen: trainings with charts; a search over settings may have hundreds
+MOST_DRAWN = 6  # chosen: trainings with charts; a search over settings may have hundreds
 
 # What a page may load: nothing. Bokeh needs inline code and its own function builder.
 _POLICY = (
@@ -54,6 +54,7 @@ def page(told: Sequence[tuple[Diagnosis, Case | None]]) -> str:
         MissingExtraError: bokeh is not installed.
     """
     try:
+        from bokeh.document import Document  # noqa: PLC0415
         from bokeh.embed import components  # noqa: PLC0415 (an optional extra)
         from bokeh.resources import Resources  # noqa: PLC0415
     except ImportError as error:
@@ -69,7 +70,13 @@ def page(told: Sequence[tuple[Diagnosis, Case | None]]) -> str:
         if case is not None:
             account = sections.accounted(diagnosis, case)
             models.update(charts.draw(case, number, account=account))
-    script, divs = components(models) if models else ("", {})
+    script, divs = "", {}
+    if models:
+        document = Document()
+        with document.models.freeze():  # else every root walks all the others again
+            for plot in models.values():
+                document.add_root(plot)
+        script, divs = components(models)
     theme = {"light": _frame.ramp(dark=False), "dark": _frame.ramp(dark=True)}
     body = "".join(
         sections.training(diagnosis, case, number, divs)
@@ -80,7 +87,7 @@ def page(told: Sequence[tuple[Diagnosis, Case | None]]) -> str:
     return "".join(
         [
             "<!DOCTYPE html>\n<html lang='",
-            _("en"),
+            _("en"),  # the translation is its own language code
             "'>\n<head>\n<meta charset='utf-8'>\n",
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n',
             "<meta name='viewport' content='width=device-width, initial-scale=1'>\n",

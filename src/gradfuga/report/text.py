@@ -122,8 +122,9 @@ class _Page:
         if diagnosis.axis is not None:
             about.append(words.axis_word(diagnosis.axis))
         verdict = words.verdict_word(diagnosis.verdict).upper()
-        tail = f" - {', '.join(about)}" if about else ""
-        head = f" {verdict} " if self.console.is_terminal else verdict
+        styled = self.console.is_terminal  # a coloured label needs no dash after it
+        tail = f"{' ' if styled else ' - '}{', '.join(about)}" if about else ""
+        head = f" {verdict} " if styled else verdict
         yield Text.assemble((head, style), (tail, "bold"))
         yield from self._prose(diagnosis.summary, style="bold")
         if diagnosis.inconclusive_because:
@@ -183,7 +184,7 @@ class _Page:
         yield from self._section(_("Why: each cause's share of the symptom"))
         shares = [cause.share for cause in causes] + [diagnosis.unexplained]
         rows = [words.cause_word(cause.name) for cause in causes] + [words.cause_word("")]
-        label_width = min(max(map(cell_len, rows)), self.width - 20)
+        label_width = min(max(map(cell_len, rows)), self.width - 16)
         bar_width = max(6, min(30, self.width - label_width - 10))
         told: set[str] = set()
         for index, percent in enumerate(words.percents(shares)):
