@@ -8,19 +8,31 @@ from .kernel_ridge import PENALTIES, Smoother
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
-_SHARPNESS = 13  # steps of the grid
 _NOISE = (0.003, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65)  # shares of labels that may be arbitrary
 _NEIGHBORS = (-1, 0, 1)  # penalties tried around the one of least squared error
-_MANY_CLASSES = 100  # beyond, one penalty is enough to wait for
+_MANY_OUTPUTS = 100  # beyond, coarser grids are enough to wait for
 _SKETCH = 32  # columns to which wide targets are projected to choose a penalty
 _RAREST = 0.02  # p (1 - p) of rare labels is not taken for smaller, or its inverse explodes
 
 
+def _squared_errors(smoother: Smoother, targets: Floats, penalty: float) -> Floats:
+    return np.asarray(((smoother.leave_one_out(targets, penalty) - targets) ** 2).sum(axis=1))
+
+
 def squared_losses(smoother: Smoother, targets: Floats) -> Floats:
-    """Return the held-out squared errors of every penalty, `[P, N]`, targets `[N, K]`."""
-    return np.stack(
-        [((smoother.leave_one_out(targets, each) - targets) ** 2).sum(axis=1) for each in PENALTIES]
-    )
+    """Return held-out squared errors summed over the outputs, `[C, N]`: of each penalty.
+
+    Args:
+        smoother: of the inputs.
+        targets: `[N, K]`.
+    """
+    tried = _penalties(smoother, targets)
+    return np.stack([_squared_errors(smoother, targets, each) for each in tried])
+
+
+def _sharpness(least: float, most: float, outputs: int) -> list[float]:
+    steps = 7 if outputs > _MANY_OUTPUTS else 13
+    return [float(each) for each in np.geomspace(least, most, steps)]
 
 
 def _penalties(smoother: Smoother, targets: Floats) -> list[float]:
@@ -29,8 +41,9 @@ def _penalties(smoother: Smoother, targets: Floats) -> list[float]:
     if targets.shape[1] > _SKETCH:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (targets.shape[1], _SKETCH))
         sketched = targets @ signs
-    best = int(squared_losses(smoother, sketched).mean(axis=1).argmin())
-    around = (0,) if targets.shape[1] > _MANY_CLASSES else _NEIGHBORS
+    errors = [float(_squared_errors(smoother, sketched, each).mean()) for each in PENALTIES]
+    best = int(np.argmin(errors))
+    around = (0,) if targets.shape[1] > _MANY_OUTPUTS else _NEIGHBORS
     return [PENALTIES[best + step] for step in around if 0 <= best + step < len(PENALTIES)]
 
 
@@ -50,7 +63,7 @@ def softmax_losses(smoother: Smoother, targets: Floats) -> Floats:
     losses = []
     for penalty in _penalties(smoother, targets):
         score = smoother.leave_one_out(targets, penalty) - prior
-        for sharpness in np.geomspace(0.5, steepest, _SHARPNESS):
+        for sharpness in _sharpness(0.5, steepest, targets.shape[1]):
             logits = np.log(prior) + sharpness * score
             odds = np.exp(logits - logits.max(axis=1, keepdims=True))
             total = odds.sum(axis=1)
@@ -79,7 +92,7 @@ def sigmoid_losses(smoother: Smoother, targets: Floats) -> Floats:
     losses = []
     for penalty in _penalties(smoother, targets):
         score = (smoother.leave_one_out(targets, penalty) - prior) / spread
-        for sharpness in np.geomspace(0.25, 32.0, _SHARPNESS):
+        for sharpness in _sharpness(0.25, 32.0, targets.shape[1]):
             logits = np.log(prior / (1.0 - prior)) + sharpness * score
             chances = 0.5 * (1.0 + np.tanh(0.5 * logits))
             losses += [binary_losses(targets, (1.0 - e) * chances + e * prior) for e in _NOISE]

@@ -6,9 +6,11 @@ import numpy as np
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+Numbers = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 
-WIDEST = 4096  # columns; wider inputs are projected first
+WIDEST = 2048  # columns; wider inputs are projected first
 _FAR = 4.0  # standard deviations at which a value is clipped
+_NEAR_ENOUGH = 5.5  # after clipping the rest looks a little further out again
 _PASSES = 6  # each takes a lone outlier of 1024 examples to an eighth
 _ONE_HOT_LIMIT = 2048  # columns of a position-wise one-hot code
 _BUCKETS = 512  # tokens beyond so many share columns
@@ -26,9 +28,10 @@ def standardized(inputs: Floats) -> Floats:
     for _ in range(_PASSES):
         spread = columns.std(axis=0)
         columns = (columns - columns.mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
-        if np.abs(columns).max(initial=0.0) <= _FAR:
-            break
+        settled = np.abs(columns).max(initial=0.0) <= _NEAR_ENOUGH
         columns = np.clip(columns, -_FAR, _FAR)
+        if settled:
+            break
     return projected(columns, WIDEST)
 
 
@@ -38,10 +41,10 @@ def projected(features: Floats, width: int) -> Floats:
     if count <= width:
         return features
     directions = np.random.default_rng(0).standard_normal((count, width))
-    return features @ directions / np.sqrt(width)
+    return np.asarray(features @ directions / np.sqrt(width))
 
 
-def token_features(tokens: Integers) -> Floats:
+def token_features(tokens: Numbers) -> Floats:
     """Return features of token sequences, `[N, D]`: which tokens, where as far as that fits.
 
     Short sequences of few kinds of tokens are coded one-hot position by position; others as the
@@ -62,7 +65,7 @@ def token_features(tokens: Integers) -> Floats:
     return np.concatenate([np.sqrt(bag), ends[kinds[:, 0]], ends[kinds[:, -1]]], axis=1)
 
 
-def distinct(inputs: Floats | Integers) -> Integers:
+def distinct(inputs: Numbers) -> Integers:
     """Return the indices of the rows that no earlier row equals.
 
     An example that was sampled twice would be held out and known at once.

@@ -64,8 +64,8 @@ def ngram_losses(histories: list[Integers], targets: Integers, folds: Integers) 
         for row, history in enumerate(histories):
             pairs = history * vocabulary + targets
             known, counts = np.unique(pairs[outside], return_counts=True)
-            once, twice = int((counts == 1).sum()), int((counts == 2).sum())
-            discount = max(once / max(once + 2.0 * twice, 1.0), _SMALLEST_DISCOUNT)
+            once, twice = np.bincount(counts, minlength=3)[1:3]
+            discount = max(float(once / max(once + 2 * twice, 1)), _SMALLEST_DISCOUNT)
             of_pair = _counts(pairs[outside], pairs[inside])
             of_context = _counts(history[outside], history[inside])
             types = _counts(known // vocabulary, history[inside])

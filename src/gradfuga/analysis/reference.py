@@ -18,10 +18,13 @@ from .selection import FOLDS, Candidates, cross_fitted
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
+Numbers = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
+
 Family = Literal["classification", "regression", "binary", "language"]
 
 FEWEST_EXAMPLES = 30  # below, held-out losses say next to nothing
 MOST_EXAMPLES = 1024  # the eigenvectors of a kernel of this size take 0.2 s
+_TOKEN_TYPES = (np.dtype(np.int64), np.dtype(np.int32))  # what torch's embeddings take
 _MOST_TOKENS = 65_536
 _MOST_OUTPUTS = 512  # columns of a wide target that are looked at
 _LINEAR_WIDTH = 256
@@ -80,7 +83,8 @@ def reference(inputs: ArrayLike, targets: ArrayLike, *, family: Family) -> Refer
     Example:
         >>> generator = np.random.default_rng(0)
         >>> x = generator.standard_normal((300, 3))
-        >>> found = reference(x, x[:, :1] + generator.standard_normal((300, 1)), family="regression")
+        >>> y = x[:, 0] + generator.standard_normal(300)
+        >>> found = reference(x, y, family="regression")
         >>> found.kind, round(found.u, 1)
         ('linear', 0.5)
 
@@ -90,20 +94,19 @@ def reference(inputs: ArrayLike, targets: ArrayLike, *, family: Family) -> Refer
     fed, wanted = np.asarray(inputs), np.asarray(targets)
     if fed.ndim == 0 or wanted.size == 0 or len(fed) == 0:
         return UNKNOWN
-    is_tokens = fed.dtype.kind in "iu" and fed.dtype.itemsize >= 4
-    if family == "language" and is_tokens and fed.ndim == 2 and wanted.size == fed.size:
-        return sequence_reference(fed, wanted)
+    is_tokens = fed.dtype in _TOKEN_TYPES
     if family == "language":
-        fed = fed.reshape(wanted.size, -1) if fed.shape[:2] == wanted.shape else fed
+        if is_tokens and fed.size == wanted.size and fed.size > len(fed):
+            return sequence_reference(fed.reshape(len(fed), -1), wanted)
+        if fed.shape[: wanted.ndim] == wanted.shape:  # a vector a position
+            fed = fed.reshape(wanted.size, -1)
         wanted, family = wanted.ravel(), "classification"
     if len(fed) != len(wanted):
         return UNKNOWN
-    flat = fed.reshape(len(fed), -1)
-    flat = flat.astype(np.int64 if is_tokens else np.float64)
-    flat, goals = _clean(flat, wanted.reshape(len(wanted), -1), wanted.ndim, family)
-    if len(flat) < FEWEST_EXAMPLES or goals.shape[1] == 0:
+    rows, goals = _clean(fed.reshape(len(fed), -1), wanted, family)
+    if len(rows) < FEWEST_EXAMPLES or goals.shape[1] == 0:
         return UNKNOWN
-    features = token_features(flat.astype(np.int64)) if is_tokens else standardized(flat)
+    features = token_features(rows) if is_tokens else standardized(rows.astype(np.float64))
     return _ridge_reference(features, goals, family)
 
 
@@ -124,7 +127,8 @@ def sequence_reference(tokens: ArrayLike, targets: ArrayLike) -> Reference:
         'none'
     """
     fed = np.asarray(tokens).astype(np.int64)
-    wanted = np.asarray(targets).astype(np.int64).reshape(fed.shape)
+    wanted = np.asarray(targets).astype(np.int64).reshape(fed.shape)[:, :_MOST_TOKENS]
+    fed = fed[:, :_MOST_TOKENS]
     order = np.random.default_rng(0).permutation(len(fed))[: max(1, _MOST_TOKENS // fed.shape[1])]
     fed, wanted = fed[np.sort(order)], wanted[np.sort(order)]
     fed = np.unique(fed, return_inverse=True)[1].reshape(fed.shape).astype(np.int64)
@@ -155,13 +159,11 @@ def _sequence_folds(rows: Integers) -> Integers:
     return (np.arange(rows.size) * FOLDS // rows.size).astype(np.int64)
 
 
-def _clean(
-    inputs: Floats | Integers, targets: Floats | Integers, dimensions: int, family: Family
-) -> tuple[Floats, Floats]:
+def _clean(inputs: Numbers, targets: Numbers, family: Family) -> tuple[Numbers, Floats]:
     """Return usable examples, each once, and their targets as columns that vary."""
-    goals = targets.astype(np.float64)
+    goals = targets.reshape(len(targets), -1).astype(np.float64)
     usable = np.isfinite(inputs).all(axis=1) & np.isfinite(goals).all(axis=1)
-    labeled = family == "classification" and (dimensions == 1 or goals.shape[1] == 1)
+    labeled = family == "classification" and goals.shape[1] == 1
     if labeled:
         usable &= goals[:, 0] >= 0.0
     inputs, goals = inputs[usable], goals[usable]
@@ -170,7 +172,7 @@ def _clean(
     kept = kept[:MOST_EXAMPLES]
     inputs, goals = inputs[kept], goals[kept]
     if kept.size == 0:
-        return inputs.astype(np.float64), goals[:, :0]
+        return inputs, goals[:, :0]
     if labeled:
         classes, labels = np.unique(goals[:, 0], return_inverse=True)
         goals = np.eye(classes.size)[labels]
@@ -178,7 +180,7 @@ def _clean(
         columns = np.random.default_rng(0).permutation(goals.shape[1])[:_MOST_OUTPUTS]
         goals = goals[:, columns]
     goals = goals[:, goals.max(axis=0) > goals.min(axis=0)]
-    return inputs.astype(np.float64), goals
+    return inputs, goals
 
 
 def _ridge_reference(features: Floats, goals: Floats, family: Family) -> Reference:
