@@ -19,8 +19,7 @@ def test_a_recorded_run_gets_its_verdict_document_and_exit_code_again(faked):
         "diagnose", "rec", "--json", "d.json", "--fail-on", "mild", FAKE_SEVERITY="fatal"
     )
     assert ending.code == 3
-    assert ending.out == ""
-    assert "after 4 steps" in ending.err
+    assert "after 4 steps" in ending.out
     assert json.loads((faked.folder / "d.json").read_text())["severity"] == "fatal"
     assert faked.gradfuga("diagnose", "rec", "--fail-on", "mild").code == 0
 
@@ -31,7 +30,7 @@ def test_the_trainings_of_one_script_are_read_in_their_order(faked):
     (faked.folder / "rec" / "notes").mkdir()
     ending = faked.gradfuga("diagnose", "rec")
     assert ending.code == 0
-    assert "after 1 steps" in ending.err
+    assert "after 1 steps" in ending.out
 
 
 def test_the_document_of_a_run_and_of_its_folder_are_the_same(faked):

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from .._errors import GradfugaError, MissingExtraError, UsageError
 from .._messages import _
 from .._types import Severity
 from ._places import checked_file, write_whole
-from ._voice import say, terminal, warn
+from ._voice import say, warn
 
 if TYPE_CHECKING:
     from .._types import Diagnosis
@@ -63,15 +63,16 @@ class Delivery:
             )
         return files
 
-    def deliver(self, diagnosis: Diagnosis, trainings: Sequence[Readings]) -> None:
-        """Print the verdict and write the files; what fails is warned of, the rest still done."""
+    def deliver(
+        self, diagnosis: Diagnosis, trainings: Sequence[Readings], *, stream: TextIO
+    ) -> None:
+        """Write the verdict to `stream`, and the files; what fails is warned of, the rest done."""
 
         def text() -> None:
             from ..report.text import write_text
 
-            with terminal() as stream:
-                stream.write("\n")
-                write_text(diagnosis, stream)
+            write_text(diagnosis, stream)
+            stream.flush()
 
         def document() -> str:
             from ..report.document import dumps

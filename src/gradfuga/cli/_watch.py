@@ -15,7 +15,7 @@ from .._torch.launch import Program, launch
 from .._torch.launch_signals import next_signal_kills
 from ._delivery import Delivery, described
 from ._places import keep_out_of_git
-from ._voice import say, warn
+from ._voice import say, terminal, warn
 
 if TYPE_CHECKING:
     from .._observe import Observer
@@ -115,7 +115,9 @@ class _Watch:
                 return None
             diagnosis = self._diagnosis(trainings)
             if diagnosis is not None:
-                self._delivery.deliver(diagnosis, trainings)
+                with terminal() as stream:
+                    stream.write("\n")  # apart from what the script wrote last
+                    self._delivery.deliver(diagnosis, trainings, stream=stream)
             self._tell_folder()
             return diagnosis
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ def diagnose(
     lang: Language = "en",
     fail_on: FailOn = None,
 ) -> None:
-    """Diagnose a recorded run again."""
+    """Diagnose a recorded run again. The verdict goes to standard output."""
     from ._delivery import Delivery
 
     with language(lang):
@@ -33,7 +34,7 @@ def diagnose(
         folders = recorded_runs(run_dir) or [run_dir]
         trainings = [Readings.open(each) for each in folders]
         diagnosis = diagnosed(trainings)
-        delivery.deliver(diagnosis, trainings)
+        delivery.deliver(diagnosis, trainings, stream=sys.stdout)
     code = delivery.exit_code(diagnosis)
     if code:
         raise typer.Exit(code)
