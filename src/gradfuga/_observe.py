@@ -131,7 +131,7 @@ def observe(
         raise UsageError(
             "expected every as a number of steps from 1", f"got {every}", "Write every=100."
         )
-    if not 0.0 < budget < 1.0:
+    if not 0.0 < budget <= 1.0:
         raise UsageError(
             "expected budget as a share of the training's time between 0 and 1",
             f"got {budget}",
