@@ -140,6 +140,12 @@ def test_numbers_that_are_not_finite_are_null(make_sick):
     assert said["run"]["loss_last"] is None
 
 
+def test_a_share_that_rounding_pushed_below_zero_is_zero(make_sick):
+    said = document(make_sick(unexplained=-2.2e-16))
+    assert said["unexplained"] == 0.0
+    VALIDATOR.validate(said)
+
+
 def test_the_run_lists_every_training_this_one_first(make_sick, make_healthy):
     said = document(make_sick(others=(make_healthy(), make_healthy(model="Critic"))))
     models = said["run"]["models"]

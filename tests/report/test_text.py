@@ -73,7 +73,7 @@ def test_control_characters_of_the_user_are_not_sent_to_the_terminal(make_sick):
 def test_a_long_profile_is_elided_in_the_middle(make_sick):
     text = render_text(make_sick(300), width=80, color=False)
     rows = [line for line in text.splitlines() if re.match(r"  net\.\d+ +[-+0-9]", line)]
-    assert "... 289 more layers" in text
+    assert "... 289 more\n" in text
     assert len(rows) == 11
     assert rows[0].split()[0] == "net.598"
     assert rows[-1].split()[0] == "net.0"
@@ -145,3 +145,10 @@ def test_a_stream_that_lacks_a_character_gets_its_escape(make_sick):
     stream = _Stream("ascii", terminal=True)
     write_text(make_sick(3, "層"), stream, width=80)
     assert "\\u5c64" in stream.text()
+
+
+def test_a_symptom_that_nothing_explains_says_so(make_sick):
+    unknown = replace(make_sick(), causes=(), findings=(), unexplained=1.0)
+    assert "unexplained  100 %" in render_text(unknown, width=80, color=False)
+    stalled = replace(unknown, verdict=Verdict.STALLED)
+    assert "unexplained" not in render_text(stalled, width=80, color=False)

@@ -21,7 +21,8 @@ from .._messages import _
 from ..analysis.case import Case
 from . import _words as words
 from ._frame import ACCENT, COLD, FONT, GREY, HOT, INK, frame, legend_above, plain, ramp
-from ._thin import Floats, grid, spread_out
+from ._reach import Floats, sum_up
+from ._thin import grid, spread_out
 
 MOST_TICKS = 20  # chosen: names beside an axis before they touch
 FEW_ROWS = 80  # chosen: more rows get smaller marks
@@ -31,22 +32,22 @@ TOP, BOTTOM = 58, 52  # pixels: the same for both charts, so that their rows are
 
 def layer_source(case: Case, number: int) -> ColumnDataSource:
     """Return the layers as the one source that charts and table share the selection of."""
-    first, last, low, high = _first_last(case.reach)
-    finite = _finite_floor(case.reach)
+    reach = sum_up(case)
+    floor = _finite_floor(case.reach)
     return ColumnDataSource(
         name=f"layers-{number}",
         data={
             "index": list(range(len(case.layers))),
             "path": [plain(words.layer_name(layer.path)) for layer in case.layers],
-            "first": np.maximum(first, finite),
-            "last": np.maximum(last, finite),
-            "low": np.maximum(low, finite),
-            "high": np.maximum(high, finite),
-            "first_text": [words.decades_text(value) for value in first],
-            "last_text": [words.decades_text(value) for value in last],
-            "factor": [words.factor_words(value) for value in last],
-            "color": [_limit_color(value) for value in last],
-            "marker": ["x" if value == -math.inf else "circle" for value in last],
+            "first": np.maximum(reach.first, floor),
+            "last": np.maximum(reach.late, floor),
+            "low": np.maximum(reach.low, floor),
+            "high": np.maximum(reach.high, floor),
+            "first_text": [words.decades_text(value) for value in reach.first],
+            "last_text": [words.decades_text(value) for value in reach.late],
+            "factor": [words.factor_words(value) for value in reach.late],
+            "color": [_limit_color(value) for value in reach.late],
+            "marker": ["x" if value == -math.inf else "circle" for value in reach.late],
         },
     )
 
@@ -239,25 +240,6 @@ def _tail(name: str, most: int = 22) -> str:
 
 def _rows_height(rows: int) -> int:
     return min(max(130 + 22 * rows, 260), 620)
-
-
-def _first_last(reach: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """First sample, median of the last quarter, lowest and highest over all samples, `[L]`."""
-    if not len(reach):
-        empty = np.full(reach.shape[1], np.nan)
-        return empty, empty, empty, empty
-    late = reach[-max(1, min(4, len(reach) // 4)) :]
-    read = ~np.isnan(reach)
-    low = np.where(read.any(axis=0), np.where(read, reach, np.inf).min(axis=0), np.nan)
-    high = np.where(read.any(axis=0), np.where(read, reach, -np.inf).max(axis=0), np.nan)
-    return reach[0], _middle(late), low, high
-
-
-def _middle(late: Floats) -> Floats:
-    """Median of each column of what was read; -inf counts as lowest."""
-    return np.array(
-        [np.median(c[~np.isnan(c)]) if (~np.isnan(c)).any() else np.nan for c in late.T]
-    )
 
 
 def _finite_floor(reach: Floats) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .._messages import _
 from .._types import Diagnosis, Finding, Prescription, Role, Severity, SourceLine, Verdict
 from . import _words as words
+from ._reach import sum_up
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
@@ -88,14 +89,11 @@ def _hero(diagnosis: Diagnosis) -> str:
 
 
 def _numbers(diagnosis: Diagnosis, case: Case | None) -> str:
-    run, depth = diagnosis.run, diagnosis.depth
+    run, read = diagnosis.run, _read(diagnosis, case)
     tiles: list[tuple[str, str, str]] = []
-    read = [(r, p) for p, r in zip(depth.path, depth.reach, strict=True) if not math.isnan(r)]
     if read:
-        least, path = min(read)
-        most, loudest = max(read)
         exploding = diagnosis.verdict is Verdict.EXPLODING
-        extreme, where = (most, loudest) if exploding else (least, path)
+        extreme, where = max(read) if exploding else min(read)
         title = _("strongest gradient") if exploding else _("weakest gradient")
         detail = _("{path}, {decades} decades").format(
             path=words.layer_name(where), decades=words.decades_text(extreme)
@@ -105,7 +103,7 @@ def _numbers(diagnosis: Diagnosis, case: Case | None) -> str:
         tiles.append(
             (
                 _("layers beyond the limit"),
-                _("{beyond} of {count}").format(beyond=beyond, count=len(depth.path)),
+                _("{beyond} of {count}").format(beyond=beyond, count=len(read)),
                 _("more than {limit} decades, a factor of 20").format(limit=words.LIMIT),
             )
         )
@@ -130,8 +128,17 @@ def _numbers(diagnosis: Diagnosis, case: Case | None) -> str:
     return f"<dl class='numbers'>{cells}</dl>\n"
 
 
+def _read(diagnosis: Diagnosis, case: Case | None) -> list[tuple[float, str]]:
+    """Return reach and path of every layer that was read; of the main line without a case."""
+    if case is not None and case.layers:
+        paths, reach = [layer.path for layer in case.layers], sum_up(case).late.tolist()
+    else:
+        paths, reach = list(diagnosis.depth.path), list(diagnosis.depth.reach)
+    return [(r, p) for p, r in zip(paths, reach, strict=True) if not math.isnan(r)]
+
+
 def _causes(diagnosis: Diagnosis) -> str:
-    if not diagnosis.causes:
+    if not words.shared(diagnosis):
         return ""
     shares = [cause.share for cause in diagnosis.causes] + [diagnosis.unexplained]
     rows = []
@@ -241,7 +248,7 @@ def _layer_table(diagnosis: Diagnosis, case: Case | None, number: int) -> str:
         _("line"),
     ]
     dead = set(case.dead_layers[-1]) if case.dead_layers else set()
-    last = case.reach[-1] if len(case.reach) else [math.nan] * len(case.layers)
+    last = sum_up(case).late
     rows = []
     for index, layer in enumerate(case.layers):
         op = case.op_of(layer)
@@ -273,7 +280,7 @@ def _layer_table(diagnosis: Diagnosis, case: Case | None, number: int) -> str:
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
     caption = _(
-        "At the last sample. Click a row to mark it in the charts. The update ratio is how far one "
+        "At the last samples. Click a row to mark it in the charts. The update ratio: how far one "
         "step moves the weights, against their size; at one turnover they have moved their whole "
         "size."
     )

@@ -228,6 +228,12 @@ def source_lines(diagnosis: Diagnosis) -> list[SourceLine]:
     return list(found)
 
 
+def shared(diagnosis: Diagnosis) -> bool:
+    """Whether shares are to be shown: of the causes, or that nothing explains the symptom."""
+    accounted = diagnosis.verdict in (Verdict.VANISHING, Verdict.EXPLODING)
+    return bool(diagnosis.causes) or accounted
+
+
 def training_name(diagnosis: Diagnosis) -> str:
     """Return what tells one training of a script from the others: its model and optimizer."""
     model = diagnosis.model or _("a training without a module")

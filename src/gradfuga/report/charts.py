@@ -18,6 +18,7 @@ from ._frame import ACCENT, COLD, FONT, GREY, HOT, INK, frame, legend_above
 from ._thin import MOST_POINTS, envelope, spread_out
 
 MOST_MARKS = 120  # chosen: marks of sampled steps on the loss curve
+MOST_DECADES, FEW_DECADES = 6, 4  # chosen: ticks that fit beside a loss curve
 LOG_FROM = 20.0  # chosen: a loss that spans more than this factor is drawn on a log axis
 
 
@@ -52,6 +53,10 @@ def loss_chart(case: Case, number: int) -> figure | None:
         height=280,
         y_axis_type="log" if log else "linear",
     )
+    if log:
+        ticks = log_ticks(low, high)
+        plot.yaxis.ticker = FixedTicker(ticks=ticks)
+        plot.yaxis.major_label_overrides = {tick: f"{tick:g}" for tick in ticks}
     source = ColumnDataSource(
         {"step": curve.x, "loss": curve.mean, "low": curve.low, "high": curve.high}
     )
@@ -96,6 +101,17 @@ def loss_chart(case: Case, number: int) -> figure | None:
     return plot
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers between `low` and `high`: 1, 2, 5 a decade, or whole decades."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = math.ceil(len(decades) / MOST_DECADES)
+    few = len(decades) <= FEW_DECADES
+    mantissas = (1, 2, 5) if few else (1,)
+    # read from text, 0.2 is what it says; as 2 * 10**-1 it may be off by a bit
+    ticks = [float(f"{m}e{decade}") for decade in decades[::every] for m in mantissas]
+    return [tick for tick in ticks if low / 2 <= tick <= high * 2]
+
+
 def waterfall(account: Account, number: int) -> figure | None:
     """Draw how the causes' claims add up to the reach of the deepest layer."""
     steps = waterfall_steps(account)
@@ -115,7 +131,7 @@ def waterfall(account: Account, number: int) -> figure | None:
         f"account-{number}",
         x_label=_("decades"),
         height=70 + 44 * rows,
-        x_range=Range1d(low - room, high + room),
+        x_range=Range1d(low - room, high + (room if max(values) > 0 else room / 8)),
         y_range=Range1d(rows - 0.5, -0.5),
     )
     left, right = [*starts.tolist(), 0.0], [*ends.tolist(), account.total]

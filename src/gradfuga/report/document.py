@@ -36,7 +36,7 @@ def document(diagnosis: Diagnosis) -> Document:
         "inconclusive_because": diagnosis.inconclusive_because,
         "findings": [_finding(finding) for finding in diagnosis.findings],
         "causes": [_cause(cause) for cause in diagnosis.causes],
-        "unexplained": _finite(diagnosis.unexplained),
+        "unexplained": _share(diagnosis.unexplained),
         "skipped": [{"code": each.code, "why": each.why} for each in diagnosis.skipped],
         "prescriptions": [_prescription(each) for each in diagnosis.prescriptions],
         "depth": {
@@ -67,6 +67,11 @@ def schema() -> Document:
 
 def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _share(value: float) -> float | None:
+    """A share of 0 to 1; what rounding put a hair outside is put back."""
+    return None if not math.isfinite(value) else min(max(float(value), 0.0), 1.0)
 
 
 def _axis(said: Diagnosis | Finding) -> str | None:
@@ -108,7 +113,7 @@ def _cause(cause: Cause) -> Document:
     return {
         "name": cause.name,
         "code": cause.code,
-        "share": _finite(cause.share),
+        "share": _share(cause.share),
         "paths": list(cause.paths),
     }
 
@@ -148,7 +153,7 @@ def _model(diagnosis: Diagnosis) -> Document:
         "axis": _axis(diagnosis),
         "summary": diagnosis.summary,
         "causes": [_cause(cause) for cause in diagnosis.causes],
-        "unexplained": _finite(diagnosis.unexplained),
+        "unexplained": _share(diagnosis.unexplained),
         "loss_first": _finite(diagnosis.run.loss_first),
         "loss_last": _finite(diagnosis.run.loss_last),
     }

@@ -156,7 +156,7 @@ class _Page:
         bar_width = max(6, min(30, self.width - label_width - factor_width - 11))
         for label, reach in _elided(list(zip(labels, depth.reach, strict=True))):
             if isinstance(reach, int):
-                elided = _("{count} more layers").format(count=reach)
+                elided = _("{count} more").format(count=reach)
                 yield Text(f"  {self.glyphs.more} {elided}", "dim")
                 continue
             factor = f"  {words.factor_words(reach)}" if factor_width else ""
@@ -178,7 +178,7 @@ class _Page:
 
     def _causes(self, diagnosis: Diagnosis) -> Iterator[Text]:
         causes = diagnosis.causes
-        if not causes:
+        if not words.shared(diagnosis):
             yield from self._findings(diagnosis, Role.CAUSE, _("Why"))
             return
         yield from self._section(_("Why: each cause's share of the symptom"))
