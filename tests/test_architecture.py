@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import gradfuga
 from _imports import PACKAGE, ROOT, Import, imports_of, module_files, resolve
 
 MODULES = module_files()
@@ -171,17 +172,38 @@ def test_no_file_is_named_after_nothing():
     assert not {name for name in MODULES if name.rpartition(".")[2].strip("_") in NAMELESS}
 
 
-def test_the_doorway_lists_its_names_in_order():
+def doorway():
+    """Return the names that the doorway gives at once, those it gives lazily, and that table."""
     tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
-    lists = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-    ]
-    assert len(lists) == 1, "gradfuga/__init__.py declares __all__ once"
-    # constants, then classes, then functions, as ruff sorts __all__
-    in_order = sorted(lists[0], key=lambda n: (not n.isupper(), not n[0].isupper(), n))
-    assert list(lists[0]) == in_order
+    at_once, lazily, table = [], [], {}
+    for node in tree.body:
+        match node:
+            case ast.ImportFrom(level=1):
+                at_once += node.names
+            case ast.If():
+                lazily += [alias for each in node.body for alias in each.names]
+            case ast.Assign() if ast.unparse(node.targets[0]) == "_LAZY":
+                table = ast.literal_eval(node.value)
+    return at_once, lazily, table
+
+
+def test_the_doorway_says_that_its_names_are_public():
+    at_once, lazily, _ = doorway()
+    assert at_once
+    assert all(alias.asname == alias.name for alias in [*at_once, *lazily])
+
+
+def test_the_doorway_holds_its_lazy_names_in_order_and_twice():
+    _, lazily, table = doorway()
+    assert list(table) == sorted(table)
+    assert sorted(alias.name for alias in lazily) == list(table)
+
+
+def test_every_name_of_the_doorway_opens():
+    at_once, _, table = doorway()
+    for name in [*(alias.name for alias in at_once), *table]:
+        assert getattr(gradfuga, name).__name__ == name
+        assert name in dir(gradfuga)
 
 
 @pytest.mark.parametrize(("folder", "path"), ITEM_FILES)
