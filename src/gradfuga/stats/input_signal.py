@@ -6,6 +6,7 @@ the best witness beside the gradient (area under the curve 0.96 and more, measur
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, final
 
@@ -46,14 +47,15 @@ class InputSignalStatistic(AbstractStatistic):
             return {}
         (chosen,) = sampled((source,))
         x = wide(chosen)
-        mean_square = x.square().mean()
-        measured = {"input_rms": mean_square.sqrt()}
+        size = x.norm()
+        measured = {"input_rms": size.mul(1 / math.sqrt(x.numel()))}
         if x.ndim > 1 and x.shape[0] > 1:
-            deviation = (x - x.mean(0)).square_().mean()
-            # A sample's own mean takes 1/n of the variance; the batch's mean would take 1/B.
+            variation = (x - x.mean(0)).norm().div_(size)
             seen, batch = x.shape[0], source.shape[0]
-            unbias = seen / (seen - 1) * (batch - 1) / batch
-            measured["batch_variation"] = deviation.mul_(unbias).div_(mean_square).sqrt_()
+            if seen < batch:
+                # A sample's own mean takes 1/n of the variance; the batch's would take 1/B.
+                variation.mul_(math.sqrt(seen / (seen - 1) * (batch - 1) / batch))
+            measured["batch_variation"] = variation
         return measured
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractStatistic, NodeView
 from ._portions import portions
-from ._squares import squares_by_channel, sum_of_squares, wide
+from ._squares import squares_by_channel, sum_of_squares, total, wide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,28 +108,52 @@ def _by_channel(gradient: Tensor, gamma: Tensor | None, inverse: Tensor | None) 
 
 def _by_group(gradient: Tensor, gamma: Tensor | None, inverse: Tensor) -> Squares:
     """Read a group norm: gamma belongs to the channel, sigma to (example, group), [B, G]."""
+    parts = [part for (part,) in portions((gradient,))]
+    sigmas = inverse.chunk(len(parts))
+    return _joined(
+        [_of_groups(part, gamma, sigma) for part, sigma in zip(parts, sigmas, strict=True)],
+        inverse,
+    )
+
+
+def _of_groups(gradient: Tensor, gamma: Tensor | None, inverse: Tensor) -> Squares:
     batch, channels = gradient.shape[:2]
     arriving = wide(gradient).square().reshape(batch, channels, -1).sum(2)
     scaled = arriving if gamma is None else arriving * gamma
     grouped = scaled.reshape(batch, inverse.shape[1], -1).sum(2)
-    return Squares(arriving.sum(), scaled.sum(), (grouped * inverse).sum(), inverse.mean())
+    return Squares(arriving.sum(), scaled.sum(), (grouped * inverse).sum(), inverse)
 
 
 def _by_row(gradient: Tensor, gamma: Tensor | None, inverse: Tensor) -> Squares:
     """Read a layer norm: gamma belongs to the place in a row, sigma to the row."""
     inverse = inverse.reshape(-1)
-    rows = gradient.reshape(inverse.numel(), -1)
-    arriving = scaled = after = inverse.new_zeros(())
-    parts = [part for (part,) in portions((rows,))]
-    for part, sigma in zip(parts, inverse.chunk(len(parts)), strict=True):
-        squared = wide(part).square()
+    gamma = None if gamma is None else gamma.reshape(-1)
+    parts = [part for (part,) in portions((gradient.reshape(inverse.numel(), -1),))]
+    sigmas = inverse.chunk(len(parts))
+    return _joined(
+        [_of_rows(part, gamma, sigma) for part, sigma in zip(parts, sigmas, strict=True)],
+        inverse,
+    )
+
+
+def _of_rows(gradient: Tensor, gamma: Tensor | None, inverse: Tensor) -> Squares:
+    squared = wide(gradient).square()
+    if gamma is None:
         by_row = squared.sum(1)
-        arriving = arriving + by_row.sum()
-        if gamma is not None:
-            by_row = squared.mv(gamma.reshape(-1))
-        scaled = scaled + by_row.sum()
-        after = after + by_row.dot(sigma)
-    return Squares(arriving, scaled, after, inverse.mean())
+        arriving = scaled = by_row.sum()
+    else:
+        by_row = squared.mv(gamma)
+        arriving, scaled = squared.sum(), by_row.sum()
+    return Squares(arriving, scaled, by_row.dot(inverse), inverse)
+
+
+def _joined(parts: list[Squares], inverse: Tensor) -> Squares:
+    return Squares(
+        total([part.arriving for part in parts]),
+        total([part.after_gamma for part in parts]),
+        total([part.after_sigma for part in parts]),
+        inverse.mean(),
+    )
 
 
 STATISTIC = NormalizationStatistic()

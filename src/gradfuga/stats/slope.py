@@ -55,7 +55,7 @@ class SlopeStatistic(AbstractStatistic):
 
 def _of_curve(slope: Slope) -> Mapping[str, Tensor]:
     values = slope.evaluate(sampled(slope.tensors))
-    zero = 1 - values.clone().ne_(0).mean()
+    zero = values.clone().eq_(0).mean()
     squares = values.square_()
     mean_square = squares.mean() if _whole(slope) else _mean_square(slope)
     bound = slope.supremum * slope.supremum
@@ -76,7 +76,7 @@ def _of_gate(slope: Slope) -> Mapping[str, Tensor]:
     closed = 1 - share
     supremum = _supremum(slope, share)
     return {
-        "mean_squared_slope": share * supremum * supremum,
+        "mean_squared_slope": share.mul_(supremum).mul_(supremum),
         "slope_supremum": supremum,
         "saturated_share": closed,
         "zero_slope_share": closed,

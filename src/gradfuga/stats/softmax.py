@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractStatistic, NodeView
 from ._attention import spread
-from ._portions import SAMPLE
 from ._squares import wide
 
 if TYPE_CHECKING:
@@ -19,11 +18,12 @@ if TYPE_CHECKING:
 
 # Autograd saves the axis -1 as an unsigned number.
 _UNSIGNED = 2**64
+_SAMPLE = 32_768  # values looked at, in float64 logarithms; chosen for cost
 
 
 @final
 class SoftmaxStatistic(AbstractStatistic):
-    """Measures a softmax from its result, over rows of at most about 65,536 values together.
+    """Measures a softmax from its result, over rows of at most about 32,768 values together.
 
     * ``entropy``: mean of the rows' normalised entropy ``H / ln T``. T counts masked positions
       too, so that a row under a causal mask stays below 1: by about ``1 / ln T`` on average.
@@ -56,7 +56,7 @@ def _some_rows(rows: Tensor) -> Tensor:
     """Return a strided choice of whole rows along the last axis."""
     count, shape = rows.numel(), list(rows.shape)
     steps = [1] * rows.ndim
-    while count > SAMPLE and any(size > 1 for size in shape[:-1]):
+    while count > _SAMPLE and any(size > 1 for size in shape[:-1]):
         axis = max(range(rows.ndim - 1), key=shape.__getitem__)
         steps[axis] *= 2
         shape[axis] = -(-rows.shape[axis] // steps[axis])

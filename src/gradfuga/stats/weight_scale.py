@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractStatistic, NodeView
-from ._squares import sum_of_squares
+from ._squares import norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,7 +88,7 @@ def _scale(weight: Tensor, outputs: float, alpha: float | None = None) -> Tensor
     if outputs == 0 or weight.numel() == 0:
         return None
     factor = abs(1.0 if alpha is None else alpha) / math.sqrt(outputs)
-    return sum_of_squares(weight).sqrt_().mul_(factor)
+    return norm(weight).mul_(factor)
 
 
 def _is_parameter(tensor: Tensor) -> bool:
