@@ -31,6 +31,8 @@ _STOPS = frozenset(
         OpRole.OPAQUE,
     }
 )
+_LAYERS = frozenset({OpRole.LINEAR, OpRole.EMBEDDING, OpRole.RECURRENT, OpRole.NORMALIZATION})
+_SQUASHING = frozenset({"Sigmoid", "Tanh", "Softmax"})
 
 
 @dataclass
@@ -108,7 +110,8 @@ class Tape:
         for consumer, slot, producer in path.edges:
             if consumers[producer] > 1:
                 self._shared.setdefault(consumer, []).append(slot)
-        inside = _below(path, self.record.outputs)
+        outputs = set(self.record.outputs)
+        inside = outputs | _inside(outputs, _following(path), len(path.nodes))
         for place, node in enumerate(path.nodes):
             hook = partial(self._after, place, node, place not in inside)
             self._handles.append(node.register_hook(hook))
@@ -232,16 +235,11 @@ def _gradients(parameters: Sequence[Tensor]) -> tuple[Measured, ...]:
     return tuple(out)
 
 
-def _below(path: Walk, outputs: Sequence[int]) -> set[int]:
-    """Return the ops that the outputs' gradient reaches: the model, without the loss."""
-    below = set(outputs)
+def _following(path: Walk) -> dict[int, list[int]]:
     following: dict[int, list[int]] = {}
     for consumer, _, producer in path.edges:
         following.setdefault(consumer, []).append(producer)
-    for place in range(len(path.nodes)):
-        if place in below:
-            below.update(following.get(place, ()))
-    return below
+    return following
 
 
 def _outputs(path: Walk, calls: Sequence[RootCall]) -> tuple[int, ...]:
@@ -257,23 +255,39 @@ def _outputs(path: Walk, calls: Sequence[RootCall]) -> tuple[int, ...]:
         for number, value in call.outputs
         if number in made_by and value.numel() > 1 and made_by[number] not in path.roots
     }
-    following: dict[int, list[int]] = {}
+    following = _following(path)
     consumers: dict[int, list[int]] = {}
     for consumer, _, producer in path.edges:
-        following.setdefault(consumer, []).append(producer)
         consumers.setdefault(producer, []).append(consumer)
     if returned:
-        inside: set[int] = set()
-        for place in range(len(path.nodes)):
-            if place in returned or place in inside:
-                inside.update(following.get(place, ()))
-        outermost = returned - inside
-        missed = _frontier(path, following, stop_at=outermost | inside)
-        found = sorted(outermost | (missed - inside))
+        outermost = _outermost(returned, following, len(path.nodes))
+        inside = _inside(outermost, following, len(path.nodes))
+        # what a script computes on the way from the model's output to the loss is the loss's,
+        # except for layers and for a squashed output (`mse_loss(torch.sigmoid(model(x)), y)`)
+        missed = {
+            place
+            for place in _frontier(path, following, stop_at=outermost | inside)
+            if path.roles[place] in _LAYERS or base_name(path.nodes[place].name()) in _SQUASHING
+        }
+        found = sorted(_outermost(outermost | missed, following, len(path.nodes)))
     else:
         found = sorted(_frontier(path, following, stop_at=set()))
     peeled = [_peel(path, place, following, consumers) for place in found]
     return tuple(dict.fromkeys(peeled))
+
+
+def _inside(places: set[int], following: Mapping[int, list[int]], count: int) -> set[int]:
+    """Return the ops that the gradient at `places` goes on to."""
+    inside: set[int] = set()
+    for place in range(count):
+        if place in places or place in inside:
+            inside.update(following.get(place, ()))
+    return inside
+
+
+def _outermost(places: set[int], following: Mapping[int, list[int]], count: int) -> set[int]:
+    """Return those of `places` that lie below no other."""
+    return places - _inside(places, following, count)
 
 
 def _frontier(path: Walk, following: Mapping[int, list[int]], stop_at: set[int]) -> set[int]:
@@ -284,8 +298,8 @@ def _frontier(path: Walk, following: Mapping[int, list[int]], stop_at: set[int])
         place = stack.pop()
         if place in stop_at:
             continue
-        is_network = path.roles[place] in _STOPS or bool(path.leaves[place])
-        if is_network and path.roles[place] is not OpRole.LOSS:
+        # a sum may hold parameters too (a weight penalty): that makes it no part of the network
+        if path.roles[place] in _STOPS:
             found.add(place)
             continue
         for producer in following.get(place, ()):

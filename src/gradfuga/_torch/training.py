@@ -27,6 +27,7 @@ from .tape import TapeRecord
 
 _WEIGHT_STATISTICS = frozenset({"scale"})
 _MOST_GRAPHS = 8  # a model whose graph changes at every step is renamed each time, not stored
+_CHECKED_INPUTS = 64  # steps whose inputs are checked for NaN; a broken pipeline shows at once
 _MOVED = 3.0  # a loss this many spreads above its recent level asks for denser samples
 
 
@@ -79,6 +80,7 @@ class Training:
         self._book = ExampleBook()
         self._reached: set[int] = set()
         self._sampled: list[int] = []
+        self._parameter_records: tuple[ParameterRecord, ...] = ()
         self._settings: dict[str, float] = {}
         self._before: Before | None = None
         self._entries: list[Entry] = []
@@ -161,6 +163,7 @@ class Training:
             except Exception as error:  # noqa: BLE001
                 warn_once("the tape's reading", error)
         names = self._name_parameters(before.parameters, record)
+        self._parameter_records = self._describe_parameters(optimizer, names)
         self._write_parameters(step, optimizer, names, entries, before)
 
     def _name_parameters(
@@ -207,6 +210,10 @@ class Training:
                 kind = Kind.WEIGHT if statistic in _WEIGHT_STATISTICS else Kind.ACTIVATION
                 add(step, ops[place].path, kind, statistic, number)
         self._write_terms(step, record, graph)
+        given = [x for call in record.calls for x in call.inputs if x.is_floating_point()]
+        if given and step < _CHECKED_INPUTS:
+            broken = sum(torch.count_nonzero(~torch.isfinite(x)) for x in given)
+            add(step, "input", Kind.ACTIVATION, "nonfinite", broken)
 
     def _write_terms(self, step: int, record: TapeRecord, graph: FlowGraph) -> None:
         if record.loss is None or not record.terms:
@@ -269,7 +276,7 @@ class Training:
             model=self._names.model if self._names is not None else "",
             optimizer=self._name,
             settings=dict(self._settings),
-            parameters=self._parameter_records(),
+            parameters=self._parameter_records,
             steps=self.steps,
             sampled=tuple(self._sampled),
             overhead=self.cadence.overhead,
@@ -278,21 +285,17 @@ class Training:
             interrupted=self.interrupted,
         )
 
-    def _parameter_records(self) -> tuple[ParameterRecord, ...]:
-        if self._names is None:
-            return ()
-        optimizer = self._optimizer()
-        held = (
-            {id(p) for group in optimizer.param_groups for p in group["params"]}
-            if optimizer is not None
-            else set(self._reached)
-        )
+    def _describe_parameters(
+        self, optimizer: Optimizer, names: Names
+    ) -> tuple[ParameterRecord, ...]:
+        """Describe the parameters now: at the end of the run they may be gone."""
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         records = []
-        for identity, reference in self._names.tensors.items():
+        for identity, reference in names.tensors.items():
             parameter = reference()
             if parameter is None:
                 continue
-            path, *aliases = self._names.parameters[identity]
+            path, *aliases = names.parameters[identity]
             records.append(
                 ParameterRecord(
                     path=path,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .kernel_ridge import PENALTIES, Smoother
@@ -15,10 +17,6 @@ _SKETCH = 32  # columns to which wide targets are projected to choose a penalty
 _RAREST = 0.02  # p (1 - p) of rare labels is not taken for smaller, or its inverse explodes
 
 
-def _squared_errors(smoother: Smoother, targets: Floats, penalty: float) -> Floats:
-    return np.asarray(((smoother.leave_one_out(targets, penalty) - targets) ** 2).sum(axis=1))
-
-
 def squared_losses(smoother: Smoother, targets: Floats) -> Floats:
     """Return held-out squared errors summed over the outputs, `[C, N]`: of each penalty.
 
@@ -26,8 +24,12 @@ def squared_losses(smoother: Smoother, targets: Floats) -> Floats:
         smoother: of the inputs.
         targets: `[N, K]`.
     """
-    tried = _penalties(smoother, targets)
-    return np.stack([_squared_errors(smoother, targets, each) for each in tried])
+    return _squared_errors(smoother, targets, _penalties(smoother, targets))
+
+
+def _squared_errors(smoother: Smoother, targets: Floats, penalties: Sequence[float]) -> Floats:
+    predictions = smoother.leave_one_out(targets, penalties)
+    return np.stack([((each - targets) ** 2).sum(axis=1) for each in predictions])
 
 
 def _sharpness(least: float, most: float, outputs: int) -> list[float]:
@@ -41,8 +43,7 @@ def _penalties(smoother: Smoother, targets: Floats) -> list[float]:
     if targets.shape[1] > _SKETCH:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (targets.shape[1], _SKETCH))
         sketched = targets @ signs
-    errors = [float(_squared_errors(smoother, sketched, each).mean()) for each in PENALTIES]
-    best = int(np.argmin(errors))
+    best = int(_squared_errors(smoother, sketched, PENALTIES).mean(axis=1).argmin())
     around = (0,) if targets.shape[1] > _MANY_OUTPUTS else _NEIGHBORS
     return [PENALTIES[best + step] for step in around if 0 <= best + step < len(PENALTIES)]
 
@@ -61,8 +62,8 @@ def softmax_losses(smoother: Smoother, targets: Floats) -> Floats:
     rows, labels = np.arange(len(targets)), targets.argmax(axis=1)
     steepest = 128.0 * max(1.0, targets.shape[1] / 10.0)
     losses = []
-    for penalty in _penalties(smoother, targets):
-        score = smoother.leave_one_out(targets, penalty) - prior
+    for outputs in smoother.leave_one_out(targets, _penalties(smoother, targets)):
+        score = outputs - prior
         for sharpness in _sharpness(0.5, steepest, targets.shape[1]):
             logits = np.log(prior) + sharpness * score
             odds = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -90,8 +91,8 @@ def sigmoid_losses(smoother: Smoother, targets: Floats) -> Floats:
     prior = targets.mean(axis=0)
     spread = np.maximum(prior * (1.0 - prior), _RAREST)
     losses = []
-    for penalty in _penalties(smoother, targets):
-        score = (smoother.leave_one_out(targets, penalty) - prior) / spread
+    for outputs in smoother.leave_one_out(targets, _penalties(smoother, targets)):
+        score = (outputs - prior) / spread
         for sharpness in _sharpness(0.25, 32.0, targets.shape[1]):
             logits = np.log(prior / (1.0 - prior)) + sharpness * score
             chances = 0.5 * (1.0 + np.tanh(0.5 * logits))

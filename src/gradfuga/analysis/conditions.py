@@ -119,6 +119,48 @@ def nobody_fed(case: Case) -> bool:
     return float(np.nanmax(case.update_ratio)) * case.total_steps < NOBODY_FED
 
 
+def path_starves_all(case: Case) -> bool:
+    """Whether it is the path, not the learning rate, that feeds nobody.
+
+    Either the gradient is lost before it reaches the layer next to the output (a saturated
+    output), or the signal has collapsed on its way there, so that even the head sees nothing (a
+    bias-free ReLU network, whose weight gradients all shrink alike), or the layer that is fed
+    best gets ten times more than the one that is fed worst.
+    """
+    if case.reach.size and math.isfinite(case.reach[0, 0]) and case.reach[0, 0] < -REACH_LIMIT:
+        return True
+    if forward_fall(case) < -REACH_LIMIT:
+        return True
+    feed = np.nanmedian(case.update_ratio, axis=0)
+    known = feed[np.isfinite(feed)]
+    return bool(known.size) and float(known.min()) * STARVED_AGAINST < float(known.max())
+
+
+def forward_fall(case: Case) -> float:
+    """Return the decades by which the signal falls from the deepest layer to the head.
+
+    At the first sample; 0 where it was not recorded.
+    """
+    if not case.layers or not case.steps:
+        return 0.0
+    paths = [case.layers[0].path, case.layers[-1].path]
+    head, deepest = case.readings.matrix(paths, Kind.ACTIVATION, "input_rms", case.steps[:1])[0]
+    if not (head > 0.0 and deepest > 0.0):
+        return 0.0
+    return math.log10(head) - math.log10(deepest)
+
+
+def training_share(case: Case) -> float:
+    """Return the share of the model's weights of dim > 1 that the training really moves.
+
+    Trainable, held by the optimizer and reached by the loss; 1 where no weight is known.
+    """
+    weights = [each for each in case.record.parameters if len(each.shape) > 1]
+    if not weights or not case.steps:
+        return 1.0
+    return sum(w.trainable and w.optimized and w.reached for w in weights) / len(weights)
+
+
 def weights_decayed(case: Case) -> bool:
     """Whether a weight has shrunk below half of its norm and the reach with it."""
     if case.record.settings.get("weight_decay", 0.0) <= 0.0:

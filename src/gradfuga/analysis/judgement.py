@@ -29,18 +29,24 @@ from .conditions import (
     nobody_fed,
     nonfinite_inputs,
     nonfinite_step,
+    path_starves_all,
     starved_layers,
+    training_share,
     waiting_reach,
     weights_decayed,
 )
 
-# Starved or one turnover: an adaptive optimizer gives every layer its learning rate, so that
-# nothing can be said before the weights have been turned over once. Healthy networks that start
-# below the limit leave chance at .3 to .6 (same evaluation).
+# An adaptive optimizer gives every layer its learning rate, so that a low reach says nothing
+# before the weights have moved. Healthy networks that start below the limit leave chance when
+# they have turned over .3 to .6 of their weights (same evaluation).
+LEAVES_CHANCE = 0.3
 ONE_TURNOVER = 1.0
 LOST_SHARE = 0.02  # with poor progress: the reach heals early, the damage stays
 FEWEST_STEPS = 20
 WORSE_THAN_CONSTANT = -1.0
+# A head on a frozen backbone is judged by what it learns; only one that learns nothing is asked
+# whether most of the model takes part in the training at all.
+HALF_OF_THE_MODEL = 0.5
 
 
 class Why(Enum):
@@ -60,6 +66,7 @@ class Why(Enum):
     DECAYED = "decayed"
     FLOWS = "flows"
     NOT_FED = "not_fed"
+    NOT_TRAINED = "not_trained"
     TOO_SHORT = "too_short"
     STILL_FALLING = "still_falling"
     CEILING_UNKNOWN = "ceiling_unknown"
@@ -132,20 +139,22 @@ def _informed(case: Case) -> Judgement:
 def _uninformed(case: Case) -> Judgement:
     start_low = lowest_reach(case.reach[0], case.layers)
     start_high = highest_reach(case.reach[0], case.layers)
-    turned = float(np.nanmax(case.turnovers[-1], initial=0.0)) >= ONE_TURNOVER
+    moved = float(np.nanmax(case.turnovers[-1], initial=0.0)) >= LEAVES_CHANCE
     seen_enough = case.total_steps >= FEWEST_STEPS
+    if seen_enough and training_share(case) < HALF_OF_THE_MODEL:
+        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NOT_TRAINED)
     if dead_at(case, 0):
         return Judgement(Verdict.DEAD_UNITS, Severity.FATAL, None, Why.BORN_DEAD)
     if start_high > REACH_LIMIT:
-        if not (seen_enough and turned):
+        if not seen_enough or (case.record.interrupted and not moved):
             return _open(Why.TOO_SHORT)
         return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.DEPTH, Why.NEVER_LEARNS)
     if start_low < -REACH_LIMIT:
-        if nobody_fed(case):
+        if nobody_fed(case) and not path_starves_all(case):
             return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NOT_FED)
         if starved_layers(case):
             return _vanishing(Severity.FATAL, Why.STARVES)
-        if turned and seen_enough:
+        if seen_enough and (moved or nobody_fed(case)):
             return _vanishing(Severity.FATAL, Why.NEVER_LEARNS)
         return _open(Why.TOO_SHORT)
     # from here on the network was fine at the first step

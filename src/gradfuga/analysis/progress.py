@@ -128,7 +128,7 @@ def _baseline(readings: Readings) -> tuple[float, float]:
     usable = np.isfinite(constants) & np.isfinite(floors)
     if not usable.any():
         return math.nan, 0.0
-    learnable = float((constants - floors)[usable][-1])
+    learnable = float(constants[usable][-1] - floors[usable][-1])
     floor = float(np.median(floors[usable][-4:]))
     negligible = abs(floor) < 1e-6 * abs(learnable)  # rounding of float32 losses
     return learnable, 0.0 if negligible else floor

@@ -126,11 +126,11 @@ def sequence_reference(tokens: ArrayLike, targets: ArrayLike) -> Reference:
         >>> sequence_reference(text[:, :-1], text[:, 1:]).kind
         'none'
     """
-    fed = np.asarray(tokens).astype(np.int64)
-    wanted = np.asarray(targets).astype(np.int64).reshape(fed.shape)[:, :_MOST_TOKENS]
-    fed = fed[:, :_MOST_TOKENS]
-    order = np.random.default_rng(0).permutation(len(fed))[: max(1, _MOST_TOKENS // fed.shape[1])]
-    fed, wanted = fed[np.sort(order)], wanted[np.sort(order)]
+    fed: Integers = np.asarray(tokens).astype(np.int64)
+    wanted: Integers = np.asarray(targets).astype(np.int64).reshape(fed.shape)
+    length = min(fed.shape[1], _MOST_TOKENS)
+    rows = np.sort(np.random.default_rng(0).permutation(len(fed))[: _MOST_TOKENS // length])
+    fed, wanted = fed[rows, :length], wanted[rows, :length]
     fed = np.unique(fed, return_inverse=True)[1].reshape(fed.shape).astype(np.int64)
     if fed.shape[1] >= _LONG:
         used = first_seen(fed, _SPAN)
@@ -140,11 +140,11 @@ def sequence_reference(tokens: ArrayLike, targets: ArrayLike) -> Reference:
     used &= wanted >= 0
     if int(used.sum()) < FEWEST_EXAMPLES:
         return UNKNOWN
-    rows = np.broadcast_to(np.arange(len(fed))[:, None], fed.shape)[used]
+    sequence = np.broadcast_to(np.arange(len(fed))[:, None], fed.shape)[used]
     goals = np.unique(wanted[used], return_inverse=True)[1].astype(np.int64)
     if goals.max() == 0:
         return UNKNOWN
-    folds = _sequence_folds(rows)
+    folds = _sequence_folds(sequence)
     histories = [contexts(fed, order)[used] for order in _ORDERS]
     losses = ngram_losses(histories, goals, folds)
     frequency = np.bincount(goals) / goals.size
@@ -166,10 +166,8 @@ def _clean(inputs: Numbers, targets: Numbers, family: Family) -> tuple[Numbers, 
     labeled = family == "classification" and goals.shape[1] == 1
     if labeled:
         usable &= goals[:, 0] >= 0.0
-    inputs, goals = inputs[usable], goals[usable]
-    kept = np.sort(np.random.default_rng(0).permutation(len(inputs))[: 2 * MOST_EXAMPLES])
-    kept = kept[distinct(inputs[kept])] if kept.size else kept
-    kept = kept[:MOST_EXAMPLES]
+    kept = np.random.default_rng(0).permutation(np.flatnonzero(usable))[: 2 * MOST_EXAMPLES]
+    kept = kept[distinct(inputs[kept])][:MOST_EXAMPLES]
     inputs, goals = inputs[kept], goals[kept]
     if kept.size == 0:
         return inputs, goals[:, :0]
@@ -198,7 +196,7 @@ def _ridge_reference(features: Floats, goals: Floats, family: Family) -> Referen
             constant = ((goals - mean) ** 2).sum(axis=1)
     offers = []
     if features.shape[1] > 0:
-        linear = linear_smoother(projected(features, min(_LINEAR_WIDTH, len(features) - 1)))
+        linear = linear_smoother(projected(features, min(_LINEAR_WIDTH, len(features) // 2)))
         kernel: Smoother = arc_cosine_smoother(features, _DEPTH)
         offers = [
             Candidates("linear", losses_of(linear, goals)),

@@ -1,0 +1,215 @@
+"""Diagnose: from readings to a verdict with findings, causes and shares."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ._catalog import collect
+from ._contracts import AbstractRule
+from ._messages import _
+from ._prescribe import prescribe
+from ._types import (
+    Cause,
+    DepthProfile,
+    Diagnosis,
+    Finding,
+    Role,
+    RunSummary,
+    Severity,
+    Skipped,
+    Verdict,
+)
+from .analysis.account import UNEXPLAINED
+from .analysis.build import build_case, late_samples
+from .analysis.case import Case
+from .analysis.judgement import Judgement, judge
+from .analysis.statements import inconclusive_because, summary
+from .readings import Readings
+
+_log = logging.getLogger("gradfuga")
+
+_SMALLEST_SHARE = 0.005  # a cause that would be printed as 0 % is none
+# Which causes can be behind a verdict, the likelier first; the account's own come with shares.
+_CAUSES_OF = {
+    Verdict.DEAD_UNITS: ("learning_rate_too_high", "dead_relu"),
+    Verdict.STALLED: (
+        "gradients_not_zeroed",
+        "weight_decay_too_strong",
+        "disconnected",
+        "frozen",
+        "target_scale",
+        "learning_rate_too_high",
+        "learning_rate_too_low",
+        "dead_relu",
+        "saturated_output",
+        "attention_collapse",
+        "data_or_labels",
+    ),
+}
+
+
+def diagnose(
+    readings: Readings | Sequence[Readings], *, rules: Iterable[AbstractRule] | None = None
+) -> Diagnosis:
+    """Diagnose one training, or all trainings of a script.
+
+    Args:
+        readings: of one training, or several: the worst one's diagnosis is returned, with the
+            others in its `others`.
+        rules: all of gradfuga's where left out; your own need no registration.
+
+    Returns:
+        The verdict, with findings, causes whose shares and `unexplained` add up to 1, and the
+        rules that could not run.
+
+    Example:
+        >>> from gradfuga.readings import Readings
+        >>> diagnose(Readings()).verdict.value
+        'inconclusive'
+    """
+    used = (
+        tuple(collect("gradfuga.rules", "RULE", of=AbstractRule).values())  # type: ignore[type-abstract]
+        if rules is None
+        else tuple(rules)
+    )
+    several = [readings] if isinstance(readings, Readings) else list(readings)
+    if not several:
+        several = [Readings()]
+    found = sorted((_one(each, used) for each in several), key=_badness, reverse=True)
+    return dataclasses.replace(found[0], others=tuple(found[1:]))
+
+
+def _badness(diagnosis: Diagnosis) -> tuple[int, int, int]:
+    sick = diagnosis.verdict not in (Verdict.HEALTHY, Verdict.INCONCLUSIVE)
+    return diagnosis.severity.rank, 2 * sick + (diagnosis.verdict is Verdict.INCONCLUSIVE), (
+        diagnosis.run.steps
+    )
+
+
+def _one(readings: Readings, rules: Sequence[AbstractRule]) -> Diagnosis:
+    case = build_case(readings)
+    judgement = judge(case)
+    findings, skipped = _check(case, rules)
+    sick = judgement.verdict not in (Verdict.HEALTHY, Verdict.INCONCLUSIVE)
+    if not sick:
+        # without the consequence a symptom is worth a note, and a cause is a cause of nothing
+        findings = [
+            dataclasses.replace(
+                each, role=Role.NOTE, severity=min(each.severity, Severity.MILD)
+            )
+            for each in findings
+            if each.role is not Role.CAUSE
+        ]
+    causes, unexplained = _causes(case, judgement, findings)
+    named = {cause.name for cause in causes}
+    findings = [
+        each for each in findings if each.role is not Role.CAUSE or each.cause in named
+    ]
+    diagnosis = Diagnosis(
+        verdict=judgement.verdict,
+        severity=judgement.severity,
+        axis=judgement.axis,
+        summary=summary(case, judgement, causes),
+        inconclusive_because=inconclusive_because(case, judgement),
+        findings=tuple(sorted(findings, key=_order)),
+        causes=causes,
+        unexplained=unexplained,
+        skipped=tuple(skipped),
+        prescriptions=(),
+        depth=_depth(case),
+        run=_run(case),
+        model=readings.record.model,
+    )
+    return dataclasses.replace(diagnosis, prescriptions=tuple(prescribe(diagnosis)))
+
+
+def _order(finding: Finding) -> tuple[int, int, float]:
+    return list(Role).index(finding.role), -finding.severity.rank, -abs(finding.log_gain)
+
+
+def _check(case: Case, rules: Sequence[AbstractRule]) -> tuple[list[Finding], list[Skipped]]:
+    findings: list[Finding] = []
+    skipped: list[Skipped] = []
+    for rule in rules:
+        missing = sorted(need for need in rule.needs if not case.readings.has(need))
+        if missing:
+            why = _("not recorded: {statistics}").format(statistics=", ".join(missing))
+            skipped.append(Skipped(rule.code, why))
+            continue
+        try:
+            findings.extend(rule.check(case))
+        except Exception as error:  # noqa: BLE001 (a rule that fails is off, the others go on)
+            _log.debug("rule %s failed", rule.code, exc_info=error)
+            why = _("the rule failed: {error}").format(error=f"{type(error).__name__}: {error}")
+            skipped.append(Skipped(rule.code, why))
+    return findings, skipped
+
+
+def _causes(
+    case: Case, judgement: Judgement, findings: Sequence[Finding]
+) -> tuple[tuple[Cause, ...], float]:
+    """Return the causes with their shares, and the share that stays unexplained."""
+    by_cause: dict[str, Finding] = {}
+    for each in findings:
+        if each.role is Role.CAUSE and each.cause:
+            by_cause.setdefault(each.cause, each)
+    if judgement.verdict in (Verdict.VANISHING, Verdict.EXPLODING) and judgement.axis is not None:
+        shares = case.blamed.shares()
+        named = [
+            Cause(name, by_cause[name].code, share, by_cause[name].paths)
+            for name, share in shares.items()
+            if name != UNEXPLAINED and name in by_cause and share >= _SMALLEST_SHARE
+        ]
+        return tuple(named), 1.0 - sum(cause.share for cause in named)
+    if judgement.verdict is Verdict.EXPLODING:  # non-finite, and not by the path
+        order: tuple[str, ...] = ("learning_rate_too_high", "target_scale", "data_or_labels")
+    else:
+        order = _CAUSES_OF.get(judgement.verdict, ())
+    present = [name for name in order if name in by_cause]
+    if not present:
+        return (), 1.0
+    share = 1.0 / len(present)
+    named = [Cause(n, by_cause[n].code, share, by_cause[n].paths) for n in present]
+    return tuple(named), 1.0 - sum(cause.share for cause in named)
+
+
+def _depth(case: Case) -> DepthProfile:
+    late = late_samples(case.steps, case.total_steps)
+    line = case.graph.main_line
+    if not late or not line:
+        return DepthProfile()
+    paths, reach, spread = [], [], []
+    window = case.line_reach[late]
+    for column, index in enumerate(line):
+        values = window[:, column]
+        values = values[np.isfinite(values)]
+        if values.size == 0:
+            continue
+        paths.append(case.graph.ops[index].path)
+        reach.append(float(np.median(values)))
+        spread.append(float(values.std()) if values.size > 1 else 0.0)
+    return DepthProfile(tuple(paths), tuple(reach), tuple(spread))
+
+
+def _run(case: Case) -> RunSummary:
+    record, progress = case.record, case.progress
+    losses = case.readings.losses[1]
+    last = progress.last
+    if losses.size and not math.isfinite(float(losses[-1])):
+        last = None
+    return RunSummary(
+        script=record.script,
+        steps=record.steps,
+        sampled_steps=len(record.sampled),
+        overhead=record.overhead,
+        startup_seconds=record.startup_seconds,
+        loss_first=progress.first,
+        loss_last=last,
+        optimizer=record.optimizer,
+        interrupted=record.interrupted,
+    )

@@ -1,0 +1,173 @@
+"""Say in one sentence what was judged, and what would settle what could not be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .._messages import _
+from .._types import Cause
+from .build import REACH_LIMIT, lowest_reach
+from .case import Case
+from .conditions import lost_share, nonfinite_step
+from .judgement import Judgement, Why
+
+_CAUSE_WORDS = {
+    "contracting_activation": "the activation's slope",
+    "saturated_activation": "saturated activations",
+    "saturated_output": "a saturated output",
+    "dead_relu": "dead ReLU units",
+    "small_init": "weights that start too small",
+    "large_init": "weights that start too large",
+    "plain_depth": "plain depth",
+    "missing_normalization": "missing normalization",
+    "unscaled_residual": "unscaled residual connections",
+    "embedding_scale": "the scale of the embedding",
+    "attention_collapse": "collapsed attention",
+    "learning_rate_too_high": "a learning rate that is too high",
+    "learning_rate_too_low": "a learning rate that is too low",
+    "weight_decay_too_strong": "weight decay that is too strong",
+    "target_scale": "the scale of the targets",
+    "gradients_not_zeroed": "gradients that are never zeroed",
+    "frozen": "frozen weights",
+    "disconnected": "weights that the loss does not reach",
+    "data_or_labels": "the data or the labels",
+}
+
+
+def cause_in_words(name: str) -> str:
+    """Return a cause of the contract in the user's language.
+
+    Example:
+        >>> cause_in_words("small_init")
+        'weights that start too small'
+    """
+    return _(_CAUSE_WORDS.get(name, name.replace("_", " ")))
+
+
+def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
+    """Return the verdict as one sentence a person understands."""
+    texts = {
+        Why.NONFINITE_PATH: _(
+            "The gradient grows along depth until the numbers overflow (step {broken})."
+        ),
+        Why.NONFINITE_RATE: _(
+            "The loss or a gradient became NaN or infinite at step {broken}; the path of the "
+            "gradient was sound at the start."
+        ),
+        Why.NONFINITE_DATA: _("The data that goes into the model holds NaN or infinite values."),
+        Why.LEARNS: _("The network learns, and the gradient reaches every layer."),
+        Why.LEARNS_LATE: _(
+            "The network learns; it lost {lost:.0%} of the run to a gradient that did not reach "
+            "its first layers."
+        ),
+        Why.STARVES: _(
+            "The gradient at '{layer}' is {factor} times smaller than at the output; the layers "
+            "there hardly move while others do."
+        ),
+        Why.NEVER_LEARNS: _(
+            "The gradient at '{layer}' is {factor} times {direction} than at the output, and the "
+            "network has not learned anything."
+        ),
+        Why.POOR: _(
+            "The gradient at '{layer}' is {factor} times {direction} than at the output, and the "
+            "network learns far less than the data permits."
+        ),
+        Why.BORN_DEAD: _("Whole layers are dead from the first step: no gradient passes them."),
+        Why.KILLED: _("Whole layers died during the training: no gradient passes them any more."),
+        Why.WORSE: _(
+            "The loss is worse than that of a constant prediction, although the gradient flows."
+        ),
+        Why.DECAYED: _("The weights shrink away, and the gradient with them."),
+        Why.FLOWS: _("The network does not learn, although the gradient reaches every layer."),
+        Why.NOT_TRAINED: _(
+            "The network does not learn: most of its weights take no part in the training."
+        ),
+        Why.NOT_FED: _(
+            "The network does not learn: no weight moves enough to learn anything in {steps} steps."
+        ),
+    }
+    text = texts.get(judgement.why, _("Not enough evidence for a verdict."))
+    place = _extreme(case)
+    sentence = text.format(
+        broken=nonfinite_step(case),
+        lost=lost_share(case),
+        layer=place[0],
+        factor=_factor(place[1]),
+        direction=_("smaller") if place[1] < 0 else _("larger"),
+        steps=case.total_steps,
+    )
+    if causes:
+        first = causes[0]
+        sentence += " " + _("Main cause: {cause} ({share:.0%}).").format(
+            cause=cause_in_words(first.name), share=first.share
+        )
+    return sentence
+
+
+def _extreme(case: Case) -> tuple[str, float]:
+    """Return the layer and reach that the blamed sample shows farthest from the output."""
+    best = ("", 0.0)
+    for step, row in zip(case.steps, case.reach, strict=True):
+        if step != case.blamed.step:
+            continue
+        for layer, reach in zip(case.layers, row, strict=True):
+            if not layer.gated and math.isfinite(reach) and abs(reach) > abs(best[1]):
+                best = (layer.path, float(reach))
+    return best
+
+
+def _factor(decades: float) -> str:
+    size = abs(decades)
+    return f"{10.0**size:.0f}" if size < 4 else f"10^{size:.0f}"  # noqa: PLR2004
+
+
+def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
+    """Return what is missing and what would settle it; None where the verdict is clear."""
+    fastest = _turnover_steps(case)
+    low = min(
+        (value for row in case.reach if math.isfinite(value := lowest_reach(row, case.layers))),
+        default=math.nan,
+    )
+    texts = {
+        Why.NOTHING_SEEN: _(
+            "No training step with a loss was seen. Run a script that calls loss.backward() and "
+            "optimizer.step()."
+        ),
+        Why.TOO_SHORT: _(
+            "The run of {steps} steps is too short: at this learning rate the weights need about "
+            "{turnover} steps to turn over once. Train longer to settle it."
+        ),
+        Why.STILL_FALLING: _(
+            "The loss is not yet better than a constant prediction, but it is still falling. "
+            "Train longer to settle it."
+        ),
+        Why.CEILING_UNKNOWN: _(
+            "The network has learned something (u = {u:.2f}) and its reach went as low as "
+            "{low:.1f} decades; whether the task permits more is not known. Train the same "
+            "network with a repaired path, such as another initialisation, to settle it."
+        ),
+        Why.NO_BASELINE: _(
+            "The loss does not fall, but no target was seen from which to tell what a constant "
+            "prediction would reach (adversarial, contrastive or custom loss). Judge by your own "
+            "metric, or train with a standard loss to settle it."
+        ),
+        Why.TIME_AXIS: _(
+            "The network is recurrent and does not learn; the gradient through depth is sound, "
+            "and the gradient through time is not judged yet."
+        ),
+    }
+    text = texts.get(judgement.why)
+    if text is None:
+        return None
+    limit = REACH_LIMIT
+    return text.format(
+        steps=case.total_steps, turnover=fastest, u=case.progress.u, low=low, limit=limit
+    )
+
+
+def _turnover_steps(case: Case) -> str:
+    ratios = [float(v) for v in case.update_ratio.ravel() if math.isfinite(v) and v > 0.0]
+    if not ratios:
+        return "?"
+    return f"{math.ceil(1.0 / sorted(ratios)[len(ratios) // 2])}"
