@@ -146,6 +146,14 @@ def test_a_share_that_rounding_pushed_below_zero_is_zero(make_sick):
     VALIDATOR.validate(said)
 
 
+def test_a_file_name_that_is_no_text_can_be_written(make_sick):
+    sick = make_sick()
+    sick = replace(sick, run=replace(sick.run, script="caf\udce9.py"), summary="Não aprende.")
+    text = dumps(sick)
+    assert "Não" in text
+    assert json.loads(text.encode("utf-8"))["run"]["script"] == "caf\udce9.py"
+
+
 def test_the_run_lists_every_training_this_one_first(make_sick, make_healthy):
     said = document(make_sick(others=(make_healthy(), make_healthy(model="Critic"))))
     models = said["run"]["models"]

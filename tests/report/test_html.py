@@ -171,7 +171,7 @@ def test_the_waterfall_adds_up_to_the_reach(make_case):
     assert steps[-1][0] == UNEXPLAINED
     sizes = [abs(decades) for _, decades in steps[:-1]]
     assert sizes == sorted(sizes, reverse=True)
-    bars = charts.waterfall(account, 0).select_one({"name": "account-text-0"}).data_source.data
+    bars = charts.waterfall(account, 0).select_one({"name": "bars"}).data_source.data
     assert bars["left"][0] == 0.0
     # each starts where the last one ended
     np.testing.assert_allclose(bars["left"][1:-1], bars["right"][:-2], rtol=1e-12)

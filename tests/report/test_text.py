@@ -149,6 +149,6 @@ def test_a_stream_that_lacks_a_character_gets_its_escape(make_sick):
 
 def test_a_symptom_that_nothing_explains_says_so(make_sick):
     unknown = replace(make_sick(), causes=(), findings=(), unexplained=1.0)
-    assert "unexplained  100 %" in render_text(unknown, width=80, color=False)
+    assert "unexplained 100 %" in render_text(unknown, width=80, color=False)
     stalled = replace(unknown, verdict=Verdict.STALLED)
     assert "unexplained" not in render_text(stalled, width=80, color=False)

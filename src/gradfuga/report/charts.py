@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from bokeh.core.properties import value
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, Range1d, Span
 from bokeh.plotting import figure
 
@@ -14,7 +13,7 @@ from ..analysis.account import UNEXPLAINED, Account
 from ..analysis.case import Case
 from . import _words as words
 from ._depth_charts import heat_map, layer_source, reach_chart
-from ._frame import ACCENT, COLD, FONT, GREY, HOT, INK, frame, legend_above
+from ._frame import ACCENT, COLD, GREY, HOT, INK, frame, legend_above
 from ._thin import MOST_POINTS, envelope, spread_out
 
 MOST_MARKS = 120  # chosen: marks of sampled steps on the loss curve
@@ -125,13 +124,13 @@ def waterfall(account: Account, number: int) -> figure | None:
         GREY if name == UNEXPLAINED else COLD if decades < 0 else HOT for name, decades in steps
     ]
     low, high = min(0.0, float(ends.min()), account.total), max(0.0, float(ends.max()))
-    room = 0.22 * max(high - low, 0.1)
+    room = 0.03 * max(high - low, 0.1)
     rows = len(labels)
     plot = frame(
         f"account-{number}",
         x_label=_("decades"),
         height=70 + 44 * rows,
-        x_range=Range1d(low - room, high + (room if max(values) > 0 else room / 8)),
+        x_range=Range1d(low - room, high + room),
         y_range=Range1d(rows - 0.5, -0.5),
     )
     left, right = [*starts.tolist(), 0.0], [*ends.tolist(), account.total]
@@ -141,15 +140,9 @@ def waterfall(account: Account, number: int) -> figure | None:
             "label": labels,
             "left": left,
             "right": right,
-            "tip": [
-                min(a, b) if v < 0 else max(a, b)
-                for a, b, v in zip(left, right, values, strict=True)
-            ],
             "text": [words.decades_text(value) for value in values],
             "factor": [words.factor_words(value) for value in values],
             "color": [*colors, INK],
-            "align": ["right" if value < 0 else "left" for value in values],
-            "offset": [-6 if value < 0 else 6 for value in values],
         }
     )
     plot.add_layout(Span(location=0.0, dimension="height", line_color=INK, line_alpha=0.5))
@@ -161,22 +154,14 @@ def waterfall(account: Account, number: int) -> figure | None:
         line_color=INK,
         line_dash="dotted",
     )
-    bars = plot.hbar(y="row", height=0.56, left="left", right="right", source=source, color="color")
-    plot.text(
-        "tip",
-        "row",
-        "text",
-        source=source,
-        name=f"account-text-{number}",
-        text_align="align",
-        x_offset="offset",
-        text_baseline="middle",
-        text_font=value(FONT),  # a bare string would name a column
-        text_font_size="12px",
-        text_color=INK,
+    bars = plot.hbar(
+        y="row", height=0.56, left="left", right="right", source=source, color="color", name="bars"
     )
     plot.yaxis.ticker = FixedTicker(ticks=list(range(rows)))
-    plot.yaxis.major_label_overrides = dict(enumerate(labels))
+    plot.yaxis.major_label_overrides = {
+        row: f"{label}\n{words.decades_text(decades)}"
+        for row, (label, decades) in enumerate(zip(labels, values, strict=True))
+    }
     plot.ygrid.visible = False
     plot.add_tools(
         HoverTool(renderers=[bars], tooltips=[("", "@label"), (_("decades"), "@text (@factor)")])

@@ -55,7 +55,9 @@ def document(diagnosis: Diagnosis) -> Document:
 
 def dumps(diagnosis: Diagnosis) -> str:
     """Return the document of `diagnosis` as strict JSON, indented, with a final newline."""
-    return json.dumps(document(diagnosis), allow_nan=False, ensure_ascii=False, indent=2) + "\n"
+    text = json.dumps(document(diagnosis), allow_nan=False, ensure_ascii=False, indent=2) + "\n"
+    # a file name that is no text holds lone surrogates; escaped, they are JSON and can be written
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def schema() -> Document:

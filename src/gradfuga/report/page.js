@@ -6,7 +6,6 @@
   const paint = (doc) => {
     const style = getComputedStyle(document.documentElement);
     const soft = style.getPropertyValue("--soft").trim();
-    const ink = style.getPropertyValue("--ink").trim();
     for (const plot of doc.roots()) {
       for (const side of [...plot.above, ...plot.below, ...plot.left, ...plot.right, ...plot.center]) {
         switch (side.type) {
@@ -18,9 +17,6 @@
           case "LinearAxis": case "LogAxis":
             side.major_label_text_color = side.axis_label_text_color = soft; break;
         }
-      }
-      for (const renderer of plot.renderers) {
-        if (renderer.glyph.type === "Text") renderer.glyph.text_color = { value: ink };
       }
     }
   };
