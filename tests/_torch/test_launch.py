@@ -79,16 +79,39 @@ def test_an_exit_keeps_its_code_and_message(bench, payload, code):
     assert bench.same("leave.py").code == code
 
 
+def test_executors_stay_usable_for_the_atexit_functions_as_under_python(bench):
+    bench.write(
+        "late.py",
+        """
+        import atexit
+        from concurrent.futures import ThreadPoolExecutor
+
+        def late():
+            try:
+                with ThreadPoolExecutor(1) as pool:
+                    print(pool.submit(pow, 2, 3).result())
+            except RuntimeError as error:
+                print(error)
+
+        atexit.register(late)
+        """,
+    )
+    bench.same("late.py")
+
+
 def test_atexit_functions_run_after_the_threads_ended(bench):
     bench.write(
         "late.py",
         """
-        import atexit, threading, time
+        import atexit, os, threading, time
         from concurrent.futures import ThreadPoolExecutor
 
+        main_ended = threading.Event()
+
         def work():
+            main_ended.wait()
             time.sleep(0.1)
-            print("thread", flush=True)
+            os.write(1, b"thread\\n")  # whole, where print may be cut in two
 
         atexit.register(print, "atexit", flush=True)
         threading.Thread(target=work).start()
@@ -96,6 +119,7 @@ def test_atexit_functions_run_after_the_threads_ended(bench):
         pool = ThreadPoolExecutor(2)
         pool.submit(work)
         print("main", flush=True)
+        main_ended.set()
         """,
     )
     assert bench.same("late.py").out == "main\nthread\nthread\natexit\n"

@@ -214,19 +214,20 @@ def _await_threads() -> None:
     we would wait for ever. They are private to `threading`: where there are none, do not wait.
     """
     callbacks = getattr(threading, "_threading_atexits", None)
-    if callbacks is None:
-        return
+    if callbacks is None or not _waited_for():
+        return  # without need executors stay usable for what comes after the program
     try:
         while callbacks:
             callbacks.pop()()
-        while waiting := [each for each in threading.enumerate() if _keeps_alive(each)]:
+        while waiting := _waited_for():
             waiting[0].join()
     except KeyboardInterrupt:
         return  # as in the interpreter: a Ctrl-C ends the waiting, not the ending
 
 
-def _keeps_alive(thread: threading.Thread) -> bool:
-    return not thread.daemon and thread is not threading.current_thread()
+def _waited_for() -> list[threading.Thread]:
+    here = threading.current_thread()
+    return [each for each in threading.enumerate() if not each.daemon and each is not here]
 
 
 def _has_main(target: str) -> bool:
