@@ -12,7 +12,7 @@ WIDEST = 2048  # columns; wider inputs are folded first
 _FAR = 4.0  # standard deviations at which a value is clipped
 _NEAR_ENOUGH = 5.5  # after clipping the rest looks a little further out again
 _CONSTANT = 1e-12  # a column that varies by less, against its size, varies by rounding
-_PASSES = 6  # each takes a lone outlier of 1024 examples to an eighth
+_PASSES = 20  # each takes a lone outlier of 1024 examples to an eighth
 _ONE_HOT_LIMIT = 2048  # columns of a position-wise one-hot code
 _BUCKETS = 512  # tokens beyond so many share columns
 
@@ -27,15 +27,16 @@ def standardized(inputs: Floats) -> Floats:
     largest = np.maximum(columns.max(axis=0), -columns.min(axis=0))
     columns = columns / np.where(largest > 0.0, largest, 1.0)  # keeps 1e200 from overflowing
     columns = columns[:, columns.max(axis=0) - columns.min(axis=0) > _CONSTANT]
-    for _ in range(_PASSES if columns.size else 0):
-        columns -= columns.mean(axis=0)
-        spread = columns.std(axis=0)
-        columns /= np.where(spread > 0.0, spread, 1.0)
-        settled = max(columns.max(), -columns.min()) <= _NEAR_ENOUGH
-        np.clip(columns, -_FAR, _FAR, out=columns)
-        if settled:
+    columns -= columns.mean(axis=0)
+    columns /= np.maximum(columns.std(axis=0), _CONSTANT)
+    for _ in range(_PASSES):
+        far = np.flatnonzero(np.maximum(columns.max(axis=0), -columns.min(axis=0)) > _NEAR_ENOUGH)
+        if far.size == 0:
             break
-    return columns
+        clipped = np.clip(columns[:, far], -_FAR, _FAR)
+        clipped -= clipped.mean(axis=0)
+        columns[:, far] = clipped / np.maximum(clipped.std(axis=0), _CONSTANT)
+    return np.clip(columns, -_FAR, _FAR)
 
 
 def _folded(inputs: Floats, width: int) -> Floats:

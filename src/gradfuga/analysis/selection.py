@@ -11,9 +11,11 @@ Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 FOLDS = 4
-# A predictor must beat the constant by this many standard errors on the other folds. Chosen: with
-# some hundred correlated candidates, pure noise passes about one time in a hundred.
+# By how many standard errors a predictor must beat the constant on the other folds, and how many
+# more for few examples, whose standard error is itself a guess. Chosen so that with random labels
+# fewer than one in a hundred passes, from 32 examples on.
 _MARGIN = 2.0
+_MARGIN_FOR_FEW = 30.0  # over the number of examples
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,13 @@ def cross_fitted(constant: Floats, offers: list[Candidates], folds: Integers) ->
         inside = folds == fold
         kind, best = "constant", constant
         least = float(constant[~inside].mean())
+        margin = _MARGIN + _MARGIN_FOR_FEW / max(int((~inside).sum()), 1)
         for offer in offers:
             means = offer.losses[:, ~inside].mean(axis=1)
             winner = int(means.argmin())
             gains = (constant - offer.losses[winner])[~inside]
             error = float(gains.std()) / math.sqrt(gains.size)
-            if means[winner] < least and float(gains.mean()) > _MARGIN * error:
+            if means[winner] < least and float(gains.mean()) > margin * error:
                 kind, best, least = offer.kind, offer.losses[winner], float(means[winner])
         losses[inside] = best[inside]
         votes[kind] = votes.get(kind, 0) + int(inside.sum())
