@@ -75,11 +75,13 @@ def test_a_forked_child_dies_of_sigterm_in_silence(bench):
         "parent.py",
         """
         import os, signal, time
+        here, there = os.pipe()
         child = os.fork()
         if child == 0:
             print(signal.getsignal(signal.SIGTERM), flush=True)
+            os.write(there, b"x")
             time.sleep(60)
-        time.sleep(0.1)
+        os.read(here, 1)
         os.kill(child, signal.SIGTERM)
         print(os.waitpid(child, 0)[1])
         """,
