@@ -225,6 +225,45 @@ def test_the_summary_of_reach_keeps_zero_and_unread_apart(make_case):
     assert (said.low[0], said.high[0]) == (reach[:, 0].min(), reach[:, 0].max())
 
 
+def test_after_an_overflow_the_last_reading_is_shown(make_case):
+    case = make_case(4, 40)
+    reach = case.reach.copy()
+    reach[3:, 1] = np.nan
+    assert sum_up(dataclasses.replace(case, reach=reach)).late[1] == reach[2, 1]
+
+
+def test_a_loss_that_overflows_at_once_is_said_without_a_curve(make_sick, make_case):
+    case = make_case(3)
+    losses = np.full(200, np.nan)
+    losses[0] = 1e19
+    case.readings.__dict__["losses"] = (np.arange(200), losses)
+    progress = dataclasses.replace(case.progress, nonfinite_step=1)
+    sick = make_sick()
+    sick = dataclasses.replace(sick, run=dataclasses.replace(sick.run, loss_last=None))
+    text = page([(sick, dataclasses.replace(case, progress=progress))])
+    assert "The loss is not finite from step 1 on." in text
+    assert "2.303 \u2192 not finite" in text
+    assert charts.loss_chart(case, 0) is None
+
+
+def test_one_sample_has_no_map_over_the_training(make_sick, make_case):
+    case = make_case(3)
+    case = dataclasses.replace(
+        case, steps=(0,), reach=case.reach[:1], line_reach=case.line_reach[:1]
+    )
+    text = page([(make_sick(3), case)])
+    assert "Reach by layer" in text
+    assert "Reach over the training" not in text
+
+
+def test_an_account_within_the_limits_accuses_nobody(make_sick, make_healthy, make_case):
+    small, large = make_case(3, slope=-0.2), make_case(3, slope=-2.0)
+    heading = "How the causes add up"
+    assert heading not in page([(make_healthy(), small)])
+    assert heading in page([(make_healthy(), large)])
+    assert heading in page([(make_sick(3), small)])
+
+
 def test_a_training_without_a_case_keeps_its_verdict(make_sick):
     text = page([(make_sick(), None)])
     assert "40 million times" in text

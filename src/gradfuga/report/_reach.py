@@ -16,7 +16,8 @@ Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 class ReachSummary:
     """Reach of every layer in decades, each `[L]`; NaN where unread, -inf where exactly zero.
 
-    `late` is the median of the last samples, those that the verdict rests on.
+    `late` is the median of the last samples, those that the verdict rests on; of a layer that was
+    not read there, as after an overflow, the last reading.
     """
 
     first: Floats
@@ -36,13 +37,16 @@ def sum_up(case: Case) -> ReachSummary:
     never = unread.all(axis=0)
     return ReachSummary(
         first=reach[0],
-        late=np.array([_median(column) for column in reach[window].T]),
+        late=np.array([_late(column, window) for column in reach.T]),
         low=np.where(never, np.nan, np.where(unread, np.inf, reach).min(axis=0)),
         high=np.where(never, np.nan, np.where(unread, -np.inf, reach).max(axis=0)),
     )
 
 
-def _median(values: Floats) -> float:
+def _late(values: Floats, window: list[int]) -> float:
     """Median of what was read; where it falls between two, the lower one, as -inf has no mean."""
-    read = np.sort(values[~np.isnan(values)])
-    return float(read[(len(read) - 1) // 2]) if len(read) else float("nan")
+    read = np.sort(values[window][~np.isnan(values[window])])
+    if len(read):
+        return float(read[(len(read) - 1) // 2])
+    ever = values[~np.isnan(values)]
+    return float(ever[-1]) if len(ever) else float("nan")

@@ -1,30 +1,26 @@
-"""Write the parts of the page in HTML, every string of the user escaped."""
+"""Put one training's section of the page together."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .._messages import _
-from .._types import Diagnosis, Finding, Prescription, Role, Severity, SourceLine, Verdict
+from .._types import Diagnosis, Prescription, Severity, Verdict
 from . import _words as words
+from ._findings import findings, source
+from ._layer_table import layer_table
+from ._parts import card, safe
 from ._reach import sum_up
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
 
-MOST_EVIDENCE = 5  # chosen: readings shown for each finding; the document has them all
 MOST_PATHS = 6  # chosen: paths named before they are only counted
 
 
-def safe(text: str) -> str:
-    """Return `text` as HTML text: on one line, without control characters, escaped."""
-    return escape(words.clean(text), quote=True)
-
-
-def top(diagnosis: Diagnosis, *, many: bool) -> str:
+def top(diagnosis: Diagnosis) -> str:
     """Return the bar above the page: whose report it is."""
     script = safe(words.short_file(diagnosis.run.script))
     return (
@@ -57,12 +53,12 @@ def training(
         _hero(diagnosis),
         _numbers(diagnosis, case),
         f"<div class='pair'>{_causes(diagnosis)}{_to_do(diagnosis)}</div>",
-        _card(_("Loss"), charts.get(f"loss-{number}", ""), _loss_caption(case)),
+        card(_("Loss"), charts.get(f"loss-{number}", ""), _loss_caption(case)),
         _depth(number, charts),
         _account(case, charts.get(f"account-{number}", "")),
-        _layer_table(diagnosis, case, number),
-        _findings(diagnosis),
-        _source(diagnosis),
+        layer_table(case, number),
+        findings(diagnosis),
+        source(diagnosis),
         _facts(diagnosis),
     ]
     return f"<section class='training' id='training-{number}'>\n{''.join(parts)}</section>\n"
@@ -107,13 +103,12 @@ def _numbers(diagnosis: Diagnosis, case: Case | None) -> str:
                 _("more than {limit} decades, a factor of 20").format(limit=words.LIMIT),
             )
         )
-    first, last = words.number_text(run.loss_first), words.number_text(run.loss_last)
     detail = ""
     if case is not None and case.progress.known and math.isfinite(case.progress.baseline):
         baseline = words.number_text(case.progress.baseline)
         detail = _("a constant reaches {baseline}").format(baseline=baseline)
     if (run.loss_first, run.loss_last) != (None, None):
-        tiles.append((_("loss"), f"{first} \u2192 {last}", detail))
+        tiles.append((_("loss"), words.losses_text(run, arrow="\u2192"), detail))
     sampled = _("{sampled} sampled").format(sampled=run.sampled_steps)
     if run.interrupted:
         sampled += f", {_('interrupted')}"
@@ -155,7 +150,7 @@ def _causes(diagnosis: Diagnosis) -> str:
             + (f"<p class='where'>{safe(where)}</p>" if where else "")
             + "</li>"
         )
-    return _card(
+    return card(
         _("Why: each cause's share"), f"<ul class='causes'>{''.join(rows)}</ul>", "", tag="div"
     )
 
@@ -164,7 +159,7 @@ def _to_do(diagnosis: Diagnosis) -> str:
     if not diagnosis.prescriptions:
         return ""
     items = "".join(_prescription(each) for each in diagnosis.prescriptions)
-    return _card(_("What to do"), f"<ol class='to-do'>{items}</ol>", "", tag="div")
+    return card(_("What to do"), f"<ol class='to-do'>{items}</ol>", "", tag="div")
 
 
 def _prescription(each: Prescription) -> str:
@@ -184,7 +179,7 @@ def _prescription(each: Prescription) -> str:
 
 def _depth(number: int, charts: Mapping[str, str]) -> str:
     reach, heat = charts.get(f"reach-{number}", ""), charts.get(f"heat-{number}", "")
-    left = _card(
+    left = card(
         _("Reach by layer"),
         reach,
         _(
@@ -193,13 +188,13 @@ def _depth(number: int, charts: Mapping[str, str]) -> str:
         ).format(limit=words.LIMIT),
         tag="div",
     )
-    right = _card(
+    right = card(
         _("Reach over the training"),
         heat,
         _("The same over the sampled steps: cold shrinks, hot grows. Click a row to mark it."),
         tag="div",
     )
-    return f"<div class='pair wide'>{left}{right}</div>" if reach or heat else ""
+    return f"<div class='pair wide'>{left}{right if heat else ''}</div>" if reach else ""
 
 
 def _loss_caption(case: Case | None) -> str:
@@ -215,13 +210,14 @@ def _loss_caption(case: Case | None) -> str:
 def accounted(diagnosis: Diagnosis, case: Case) -> bool:
     """Whether the account is shown.
 
-    Below the limit a healthy network has nothing to explain, and bars would look like accusations.
+    Below the limit there is nothing to explain, and bars would look like accusations.
     """
-    return diagnosis.verdict is not Verdict.HEALTHY or abs(case.blamed.total) > words.LIMIT
+    symptom = diagnosis.verdict in (Verdict.VANISHING, Verdict.EXPLODING, Verdict.DEAD_UNITS)
+    return symptom or abs(case.blamed.total) > words.LIMIT
 
 
 def _account(case: Case | None, chart: str) -> str:
-    if case is None:
+    if case is None or not chart:
         return ""
     caption = _(
         "Log-gains add: from the output down to the deepest layer the gradient changes by "
@@ -231,124 +227,7 @@ def _account(case: Case | None, chart: str) -> str:
         factor=words.factor_words(case.blamed.total),
         step=case.blamed.step,
     )
-    return _card(_("How the causes add up"), chart, caption)
-
-
-def _layer_table(diagnosis: Diagnosis, case: Case | None, number: int) -> str:
-    if case is None or not case.layers:
-        return ""
-    heads = [
-        "#",
-        _("layer"),
-        _("type"),
-        _("reach"),
-        _("factor"),
-        _("update ratio"),
-        _("turnovers"),
-        _("line"),
-    ]
-    dead = set(case.dead_layers[-1]) if case.dead_layers else set()
-    last = sum_up(case).late
-    rows = []
-    for index, layer in enumerate(case.layers):
-        op = case.op_of(layer)
-        reach = float(last[index])
-        line = f"{words.short_file(op.source.file)}:{op.source.line}" if op.source else ""
-        marks = f" <span class='tag'>{safe(_('dead'))}</span>" if layer.path in dead else ""
-        tone = (
-            ""
-            if abs(reach) <= words.LIMIT or math.isnan(reach)
-            else (" class='cold'" if reach < 0 else " class='hot'")
-        )
-        cells = [
-            f"<td class='n'>{index}</td>",
-            f"<td><code>{safe(words.layer_name(layer.path))}</code>{marks}</td>",
-            f"<td>{safe(op.module_type or op.role.value)}</td>",
-            f"<td class='n'><b{tone}>{words.decades_text(reach)}</b></td>",
-            f"<td{tone}>{safe(words.factor_words(reach))}</td>",
-            f"<td class='n'>{words.number_text(_last(case.update_ratio, index))}</td>",
-            f"<td class='n'>{words.number_text(_last(case.turnovers, index))}</td>",
-            f"<td class='where'>{safe(line)}</td>",
-        ]
-        rows.append(
-            f"<tr data-index='{index}' tabindex='0' role='button' aria-pressed='false'>"
-            f"{''.join(cells)}</tr>"
-        )
-    head = "".join(f"<th>{safe(each)}</th>" for each in heads)
-    table = (
-        f"<div class='scroll'><table class='layers' data-training='{number}'>"
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-    caption = _(
-        "At the last samples. Click a row to mark it in the charts. The update ratio: how far one "
-        "step moves the weights, against their size; at one turnover they have moved their whole "
-        "size."
-    )
-    return _card(_("Layers, output first"), table, caption)
-
-
-def _last(values: object, index: int) -> float:
-    rows = values[-1] if len(values) else None  # type: ignore[index, arg-type]
-    return math.nan if rows is None else float(rows[index])
-
-
-def _findings(diagnosis: Diagnosis) -> str:
-    if not diagnosis.findings:
-        return ""
-    found = "".join(_finding(finding) for finding in diagnosis.findings)
-    return _card(_("What was found"), f"<div class='findings'>{found}</div>", "")
-
-
-def _finding(finding: Finding) -> str:
-    head = (
-        f"<summary><span class='tag {finding.role.value}'>{safe(words.role_word(finding.role))}"
-        f"</span> <span class='message'>{safe(finding.message)}</span> "
-        f"<code>{safe(finding.code)} {safe(finding.name)}</code></summary>"
-    )
-    parts = []
-    if finding.evidence:
-        rows = "".join(
-            f"<tr><td><code>{safe(words.layer_name(each.path))}</code></td>"
-            f"<td>{safe(each.statistic.replace('_', ' '))}</td><td class='n'>{each.step}</td>"
-            f"<td class='n'><b>{words.number_text(each.observed)}</b></td>"
-            f"<td class='n'>{words.number_text(each.expected)}</td><td>{safe(each.unit)}</td></tr>"
-            for each in finding.evidence[:MOST_EVIDENCE]
-        )
-        heads = (_("at"), _("statistic"), _("step"), _("observed"), _("expected"), _("unit"))
-        head_row = "".join(f"<th>{safe(each)}</th>" for each in heads)
-        more = len(finding.evidence) - MOST_EVIDENCE
-        parts.append(
-            f"<div class='scroll'><table><thead><tr>{head_row}</tr></thead>"
-            f"<tbody>{rows}</tbody></table></div>"
-        )
-        if more > 0:
-            parts.append(f"<p class='where'>{safe(_('{count} more').format(count=more))}</p>")
-    if finding.log_gain:
-        claim = _("Claims {decades} decades: {factor}.").format(
-            decades=words.decades_text(finding.log_gain),
-            factor=words.factor_words(finding.log_gain),
-        )
-        parts.append(f"<p>{safe(claim)}</p>")
-    if finding.paths:
-        parts.append(f"<p class='where'>{safe(words.names(finding.paths, most=12))}</p>")
-    if finding.source:
-        parts.append(_code(finding.source))
-    is_open = " open" if finding.role is not Role.NOTE else ""
-    return f"<details{is_open}>{head}{''.join(parts)}</details>"
-
-
-def _source(diagnosis: Diagnosis) -> str:
-    lines = words.source_lines(diagnosis)
-    return _card(_("In your code"), _code(lines), "") if lines else ""
-
-
-def _code(lines: Iterable[SourceLine]) -> str:
-    rows = "".join(
-        f"<div><span>{safe(words.short_file(line.file))}:{line.line}</span>"
-        f"<code>{safe(line.text.rstrip())}</code></div>"
-        for line in lines
-    )
-    return f"<div class='code'>{rows}</div>"
+    return card(_("How the causes add up"), chart, caption)
 
 
 def _facts(diagnosis: Diagnosis) -> str:
@@ -359,14 +238,7 @@ def _facts(diagnosis: Diagnosis) -> str:
     if skipped:
         title = _("{count} rules skipped").format(count=len(diagnosis.skipped))
         body += f"<details><summary>{safe(title)}</summary><ul>{skipped}</ul></details>"
-    return _card(_("The run"), body, "")
-
-
-def _card(title: str, body: str, caption: str, *, tag: str = "article") -> str:
-    if not body:
-        return ""
-    about = f"<p class='caption'>{safe(caption)}</p>" if caption else ""
-    return f"<{tag} class='card'><h2>{safe(title)}</h2>{about}{body}</{tag}>\n"
+    return card(_("The run"), body, "")
 
 
 def _tone(diagnosis: Diagnosis) -> str:

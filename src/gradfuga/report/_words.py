@@ -12,6 +12,7 @@ from .._types import (
     Diagnosis,
     Evidence,
     Role,
+    RunSummary,
     Safety,
     Severity,
     SourceLine,
@@ -240,6 +241,13 @@ def training_name(diagnosis: Diagnosis) -> str:
     return f"{model} ({diagnosis.run.optimizer})" if diagnosis.run.optimizer else model
 
 
+def losses_text(run: RunSummary, *, arrow: str = "->") -> str:
+    """Return the first and the last loss."""
+    first = _("not finite") if run.loss_first is None else number_text(run.loss_first)
+    last = _("not finite") if run.loss_last is None else number_text(run.loss_last)
+    return f"{first} {arrow} {last}"
+
+
 def run_line(diagnosis: Diagnosis) -> str:
     """Return the facts of the run on one line."""
     run = diagnosis.run
@@ -250,8 +258,7 @@ def run_line(diagnosis: Diagnosis) -> str:
         parts.append(_("overhead {percent:.1f} %").format(percent=100.0 * run.overhead))
     parts.append(training_name(diagnosis))
     if run.loss_first is not None or run.loss_last is not None:
-        first, last = number_text(run.loss_first), number_text(run.loss_last)
-        parts.append(_("loss {first} -> {last}").format(first=first, last=last))
+        parts.append(_("loss {losses}").format(losses=losses_text(run)))
     if run.interrupted:
         parts.append(_("interrupted"))
     script = f"{short_file(run.script)}: " if run.script else ""

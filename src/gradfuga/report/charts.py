@@ -38,10 +38,10 @@ def draw(case: Case, number: int, *, account: bool) -> dict[str, figure]:
 
 
 def loss_chart(case: Case, number: int) -> figure | None:
-    """Draw the loss with the sampled steps and the best constant's loss; None where unseen."""
+    """Draw the loss with the sampled steps and the best constant's loss; None without a curve."""
     steps, losses = case.readings.losses
     curve = envelope(steps.astype(np.float64), losses)
-    if not len(curve.x):
+    if len(curve.x) <= 1:
         return None
     low, high = float(curve.low.min()), float(curve.high.max())
     log = low > 0.0 and high / low > LOG_FROM

@@ -96,7 +96,7 @@ def page(told: Sequence[tuple[Diagnosis, Case | None]]) -> str:
             f"<style>{_asset('page.css')}</style>\n",
             Resources(mode="inline", components=["bokeh"]).render_js() if models else "",
             "\n</head>\n<body>\n",
-            sections.top(head, many=len(told) > 1),
+            sections.top(head),
             sections.contents([diagnosis for diagnosis, _case in told]) if len(told) > 1 else "",
             "<main>\n",
             body,

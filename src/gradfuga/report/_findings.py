@@ -1,0 +1,62 @@
+"""Write what the rules found, with evidence and source."""
+
+from __future__ import annotations
+
+from .._messages import _
+from .._types import Diagnosis, Finding, Role
+from . import _words as words
+from ._parts import card, code, safe
+
+MOST_EVIDENCE = 5  # chosen: readings shown for each finding; the document has them all
+
+
+def findings(diagnosis: Diagnosis) -> str:
+    """Return every finding, evidence as observed against expected."""
+    if not diagnosis.findings:
+        return ""
+    found = "".join(_finding(finding) for finding in diagnosis.findings)
+    return card(_("What was found"), f"<div class='findings'>{found}</div>", "")
+
+
+def _finding(finding: Finding) -> str:
+    head = (
+        f"<summary><span class='tag {finding.role.value}'>{safe(words.role_word(finding.role))}"
+        f"</span> <span class='message'>{safe(finding.message)}</span> "
+        f"<code>{safe(finding.code)} {safe(finding.name)}</code></summary>"
+    )
+    parts = []
+    if finding.evidence:
+        rows = "".join(
+            f"<tr><td><code>{safe(words.layer_name(each.path))}</code></td>"
+            f"<td>{safe(each.statistic.replace('_', ' '))}</td><td class='n'>{each.step}</td>"
+            f"<td class='n'><b>{words.number_text(each.observed)}</b></td>"
+            f"<td class='n'>{words.number_text(each.expected)}</td><td>{safe(each.unit)}</td></tr>"
+            for each in finding.evidence[:MOST_EVIDENCE]
+        )
+        heads = (_("at"), _("statistic"), _("step"), _("observed"), _("expected"), _("unit"))
+        head_row = "".join(f"<th>{safe(each)}</th>" for each in heads)
+        more = len(finding.evidence) - MOST_EVIDENCE
+        parts.append(
+            f"<div class='scroll'><table><thead><tr>{head_row}</tr></thead>"
+            f"<tbody>{rows}</tbody></table></div>"
+        )
+        if more > 0:
+            parts.append(f"<p class='where'>{safe(_('{count} more').format(count=more))}</p>")
+    if finding.log_gain:
+        claim = _("Claims {decades} decades: {factor}.").format(
+            decades=words.decades_text(finding.log_gain),
+            factor=words.factor_words(finding.log_gain),
+        )
+        parts.append(f"<p>{safe(claim)}</p>")
+    if finding.paths:
+        parts.append(f"<p class='where'>{safe(words.names(finding.paths, most=12))}</p>")
+    if finding.source:
+        parts.append(code(finding.source))
+    is_open = " open" if finding.role is not Role.NOTE else ""
+    return f"<details{is_open}>{head}{''.join(parts)}</details>"
+
+
+def source(diagnosis: Diagnosis) -> str:
+    """Return the user's lines that the findings point to."""
+    lines = words.source_lines(diagnosis)
+    return card(_("In your code"), code(lines), "") if lines else ""
