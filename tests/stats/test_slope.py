@@ -83,7 +83,10 @@ def test_mean_squared_slope_and_shares_are_those_of_pytorchs_own_backward(measur
     assert got["mean_squared_slope"] == pytest.approx(np.mean(truth**2), rel=1e-12)
     flat = np.abs(truth) < SATURATED * supremum
     assert got["saturated_share"] == pytest.approx(flat.mean(), abs=1e-12)
-    assert got["zero_slope_share"] == pytest.approx((truth == 0).mean(), abs=1e-12)
+    if "zero_slope_share" in got:
+        assert got["zero_slope_share"] == pytest.approx((truth == 0).mean(), abs=1e-12)
+    else:
+        assert (truth != 0).all()
     dead = (np.abs(truth) < DEAD * supremum).all(axis=0)
     assert got["dead_share"] == pytest.approx(dead.mean(), abs=1e-12)
 
@@ -116,13 +119,13 @@ def test_kinks_follow_pytorchs_own_convention(measure, name):
 )
 def test_the_mean_stays_exact_where_the_shares_are_sampled(measure, name):
     function, supremum = ACTIVATIONS[name]
-    x = inputs(16, 12, 31, 33)  # 196,416 values: three samples
+    x = inputs(16, 12, 31, 33)  # 196,416 values: six samples
     truth = slopes(function, x)
     got = measure(STATISTIC, function(x))
     assert got["mean_squared_slope"] == pytest.approx(np.mean(truth**2), rel=1e-12)
     flat = (np.abs(truth) < SATURATED * supremum).mean()
-    # 4 standard errors of a share over 49,000 values
-    assert got["saturated_share"] == pytest.approx(flat, abs=4 * 0.5 / np.sqrt(49_000))
+    # 4 standard errors of a share over 24,000 values
+    assert got["saturated_share"] == pytest.approx(flat, abs=4 * 0.5 / np.sqrt(24_000))
     assert got["dead_share"] == 0.0
 
 
@@ -191,6 +194,19 @@ def test_an_empty_tensor_has_no_statistics(measure, shape):
     x = torch.zeros(shape, requires_grad=True)
     assert measure(STATISTIC, F.relu(x)) == {}
     assert measure(STATISTIC, torch.sigmoid(x)) == {}
+
+
+def test_a_complex_activation_is_left_alone(measure):
+    x = torch.ones(4, 3, dtype=torch.complex64, requires_grad=True)
+    assert measure(STATISTIC, torch.tanh(x)) == {}
+
+
+def test_a_gradient_broadcast_from_a_sum_is_no_obstacle(measure):
+    x = inputs(16, 8)
+    truth = slopes(torch.tanh, x)
+    y = torch.tanh(x)
+    got = measure(STATISTIC, y, torch.ones((), dtype=torch.float64).expand(16, 8))
+    assert got["mean_squared_slope"] == pytest.approx(np.mean(truth**2), rel=1e-12)
 
 
 def test_channels_last_makes_no_difference(measure):

@@ -129,6 +129,12 @@ def test_lower_precision_neither_overflows_nor_underflows(measure, dtype):
         assert got["scale"] == pytest.approx(truth, rel=1e-5)
 
 
+def test_complex_weights_are_left_alone(measure):
+    x = torch.ones(3, 4, dtype=torch.complex64, requires_grad=True)
+    weight = torch.ones(4, 2, dtype=torch.complex64, requires_grad=True)
+    assert measure(STATISTIC, (x * 1) @ weight) == {}
+
+
 def test_nan_and_empty_weights_are_survived(measure):
     x, weight = signal(3, 4), signal(5, 4, seed=2).detach()
     weight[0, 0] = float("nan")

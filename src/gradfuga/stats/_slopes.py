@@ -30,13 +30,15 @@ class Slope:
         tensors: what the formula needs, all of the shape of the op's output.
         formula: slope element by element; of a gate, 1 where it is open and 0 where it is closed.
         supremum: sup |phi'| of the function, wherever it works now.
-        gate: whether the slope takes the values 0 and `supremum` only.
+        gate: whether the slope takes the values 0 and `supremum` only; its supremum is a float.
+        has_zeros: whether the slope is zero by design somewhere, though it is no gate.
     """
 
     tensors: tuple[Tensor, ...]
     formula: Callable[..., Tensor]
     supremum: float | Tensor
     gate: bool = False
+    has_zeros: bool = False
 
     def evaluate(self, tensors: tuple[Tensor, ...]) -> Tensor:
         """Return the slope at a portion of `self.tensors`, in at least float32."""
@@ -51,11 +53,14 @@ class Fixed:
     formula: Callable[..., Tensor]
     supremum: float
     gate: bool = False
+    has_zeros: bool = False
 
     def __call__(self, view: NodeView) -> Slope | None:
         """Return the slope of the node behind `view`."""
         tensor = view.saved(self.saved)
-        return None if tensor is None else Slope((tensor,), self.formula, self.supremum, self.gate)
+        if tensor is None:
+            return None
+        return Slope((tensor,), self.formula, self.supremum, self.gate, self.has_zeros)
 
 
 # RReLU draws its slopes only where their interval is wider than this (PyTorch's own constant).
@@ -293,7 +298,7 @@ def _read_prelu(view: NodeView) -> Slope | None:
     if x is None or weight is None or weight.numel() == 0:
         return None
     supremum = full_precision(weight).abs().amax().clamp_(min=1)
-    return Slope((x, weight.expand(x.shape)), _prelu, supremum)
+    return Slope((x, weight.expand(x.shape)), _prelu, supremum, has_zeros=True)
 
 
 def _read_rrelu(view: NodeView) -> Slope | None:
@@ -317,7 +322,7 @@ def _read_extremum(formula: Callable[..., Tensor], view: NodeView) -> Slope | No
     (other,) = sides.values()
     if x is None or other is None or x.shape != view.grad_output.shape:
         return None
-    return Slope((x, other.expand(x.shape)), formula, 1.0)
+    return Slope((x, other.expand(x.shape)), formula, 1.0, has_zeros=True)
 
 
 def _either(view: NodeView) -> Tensor | None:
@@ -341,7 +346,7 @@ READERS: Mapping[str, Callable[[NodeView], Slope | None]] = MappingProxyType(
         "Hardtanh": _read_hardtanh,  # also ReLU6
         # PyTorch multiplies with one sixth rounded to float32, in float64 too.
         "Hardsigmoid": Fixed("self", _hardsigmoid, 0.1666666716337204, gate=True),
-        "Hardswish": Fixed("self", _hardswish, 1.5),
+        "Hardswish": Fixed("self", _hardswish, 1.5, has_zeros=True),
         "Hardshrink": _read_shrink,
         "Softshrink": _read_shrink,
         "Threshold": _read_threshold,

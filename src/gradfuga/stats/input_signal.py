@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractStatistic, NodeView
-from ._portions import sampled
-from ._squares import wide
+from ._portions import full_precision, sampled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,11 +22,12 @@ _SAVED = {
     "Convolution": "input",
     "ConvolutionOverrideable": "input",
 }
+_SAMPLE = 16_384  # values looked at; both statistics are means over all of them
 
 
 @final
 class InputSignalStatistic(AbstractStatistic):
-    """Measures the input x of a linear op or a convolution, on at most about 65,536 values.
+    """Measures the input x of a linear op or a convolution, on at most about 16,384 values.
 
     * ``input_rms``: ``sqrt(mean x^2)``.
     * ``batch_variation``: ``sqrt(mean (x - mean over axis 0)^2) / rms(x)``: 0 where all examples
@@ -45,8 +45,8 @@ class InputSignalStatistic(AbstractStatistic):
         source = view.saved(_SAVED[view.name.partition("Backward")[0]])
         if source is None or source.numel() == 0 or not source.is_floating_point():
             return {}
-        (chosen,) = sampled((source,))
-        x = wide(chosen)
+        (chosen,) = sampled((source,), _SAMPLE)
+        x = full_precision(chosen)
         size = x.norm()
         measured = {"input_rms": size.mul(1 / math.sqrt(x.numel()))}
         if x.ndim > 1 and x.shape[0] > 1:

@@ -32,10 +32,11 @@ class SlopeStatistic(AbstractStatistic):
     * ``mean_squared_slope``: mean of phi'^2 over every value; exact.
     * ``slope_supremum``: sup |phi'| of the function, wherever it works now.
     * ``saturated_share``: share of values with |phi'| < 0.05 sup.
-    * ``zero_slope_share``: share of values with a slope of exactly zero.
+    * ``zero_slope_share``: share of values with a slope of exactly zero; only of activations that
+      have a flat piece (a sigmoid's slope is zero by rounding alone).
     * ``dead_share``: share of units with |phi'| < 1e-6 sup for the whole batch.
 
-    The shares are taken over a strided sample of about 65,536 values; those of a gate (ReLU and
+    The shares are taken over a strided sample of about 32,768 values; those of a gate (ReLU and
     the like), but for the dead one, over all. A unit is axis 1 of ``[B, H]`` and of
     ``[B, C, H, W]`` and its like, the last axis of ``[B, T, H]``. A tensor with three axes could
     be ``[B, C, L]`` too: there a dead channel goes unseen, a dead layer does not. With fewer than
@@ -55,7 +56,7 @@ class SlopeStatistic(AbstractStatistic):
 
 def _of_curve(slope: Slope) -> Mapping[str, Tensor]:
     values = slope.evaluate(sampled(slope.tensors))
-    zero = values.clone().eq_(0).mean()
+    zero = {"zero_slope_share": values.clone().eq_(0).mean()} if slope.has_zeros else {}
     squares = values.square_()
     mean_square = squares.mean() if _whole(slope) else _mean_square(slope)
     bound = slope.supremum * slope.supremum
@@ -65,8 +66,8 @@ def _of_curve(slope: Slope) -> Mapping[str, Tensor]:
         "mean_squared_slope": mean_square,
         "slope_supremum": _supremum(slope, mean_square),
         "saturated_share": saturated,
-        "zero_slope_share": zero,
         "dead_share": dead,
+        **zero,
     }
 
 
@@ -76,7 +77,7 @@ def _of_gate(slope: Slope) -> Mapping[str, Tensor]:
     closed = 1 - share
     supremum = _supremum(slope, share)
     return {
-        "mean_squared_slope": share.mul_(supremum).mul_(supremum),
+        "mean_squared_slope": share if slope.supremum == 1 else share * supremum * supremum,
         "slope_supremum": supremum,
         "saturated_share": closed,
         "zero_slope_share": closed,

@@ -85,7 +85,7 @@ def _of_convolution(view: NodeView) -> Tensor | None:
 
 
 def _scale(weight: Tensor, outputs: float, alpha: float | None = None) -> Tensor | None:
-    if outputs == 0 or weight.numel() == 0:
+    if outputs == 0 or weight.numel() == 0 or not weight.is_floating_point():
         return None
     factor = abs(1.0 if alpha is None else alpha) / math.sqrt(outputs)
     return norm(weight).mul_(factor)
