@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from gradfuga._types import Evidence, Kind
 from gradfuga.report import _words as words
 
 
@@ -63,3 +64,12 @@ def test_many_names_are_counted():
 )
 def test_numbers_have_at_most_four_digits(value, said):
     assert words.number_text(value) == said
+
+
+def test_evidence_without_an_expectation_only_says_what_was_observed():
+    seen = Evidence("fc.weight", Kind.WEIGHT, "norm", 3, math.inf, math.nan)
+    assert words.evidence_text(seen) == "norm at fc.weight, step 3: observed inf"
+    both = Evidence("fc", Kind.UPDATE, "update_ratio", 3, 1e-5, 1e-3, "1")
+    assert words.evidence_text(both) == (
+        "update ratio at fc, step 3: observed 1e-05 1, expected 0.001 1"
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from .._messages import _
-from .._types import Diagnosis, Finding, Role
+from .._types import Diagnosis, Evidence, Finding, Role
 from . import _words as words
 from ._parts import card, code, safe
 
@@ -30,7 +32,7 @@ def _finding(finding: Finding) -> str:
             f"<tr><td><code>{safe(words.layer_name(each.path))}</code></td>"
             f"<td>{safe(each.statistic.replace('_', ' '))}</td><td class='n'>{each.step}</td>"
             f"<td class='n'><b>{words.number_text(each.observed)}</b></td>"
-            f"<td class='n'>{words.number_text(each.expected)}</td><td>{safe(each.unit)}</td></tr>"
+            f"<td class='n'>{_expected(each)}</td><td>{safe(each.unit)}</td></tr>"
             for each in finding.evidence[:MOST_EVIDENCE]
         )
         heads = (_("at"), _("statistic"), _("step"), _("observed"), _("expected"), _("unit"))
@@ -54,6 +56,11 @@ def _finding(finding: Finding) -> str:
         parts.append(code(finding.source))
     is_open = " open" if finding.role is not Role.NOTE else ""
     return f"<details{is_open}>{head}{''.join(parts)}</details>"
+
+
+def _expected(evidence: Evidence) -> str:
+    """What a healthy network would show, ``-`` where that is no number."""
+    return words.number_text(None if math.isnan(evidence.expected) else evidence.expected)
 
 
 def source(diagnosis: Diagnosis) -> str:

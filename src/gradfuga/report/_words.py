@@ -163,15 +163,16 @@ def number_text(value: float | None) -> str:
 def evidence_text(evidence: Evidence) -> str:
     """Return one piece of evidence: observed against expected, where and when."""
     unit = f" {evidence.unit}" if evidence.unit else ""
-    return _(
-        "{statistic} at {path}, step {step}: observed {observed}{unit}, expected {expected}{unit}"
-    ).format(
+    observed = f"{number_text(evidence.observed)}{unit}"
+    what = _("{statistic} at {path}, step {step}").format(
         statistic=evidence.statistic.replace("_", " "),
         path=layer_name(evidence.path),
         step=evidence.step,
-        observed=number_text(evidence.observed),
-        expected=number_text(evidence.expected),
-        unit=unit,
+    )
+    if math.isnan(evidence.expected):
+        return _("{what}: observed {observed}").format(what=what, observed=observed)
+    return _("{what}: observed {observed}, expected {expected}").format(
+        what=what, observed=observed, expected=f"{number_text(evidence.expected)}{unit}"
     )
 
 
