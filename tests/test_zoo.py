@@ -7,11 +7,11 @@ from functools import cache
 
 import pytest
 import torch
-from zoo import MEMBERS, Member
 
 from gradfuga._diagnose import diagnose
 from gradfuga._observe import observe
 from gradfuga._types import Diagnosis
+from zoo import MEMBERS, Member
 
 SICK = tuple(member for member in MEMBERS if member.sick)
 HEALTHY = tuple(member for member in MEMBERS if not member.sick)

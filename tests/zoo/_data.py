@@ -57,7 +57,7 @@ def prose() -> tuple[Tensor, int]:
 def blobs(
     classes: int, *, spread: float, count: int = 2000, width: int = 16
 ) -> tuple[Tensor, Tensor]:
-    """Return `classes` Gaussian clouds; their overlap grows with `spread` and bounds the progress."""
+    """Return `classes` Gaussian clouds; `spread` sets their overlap, which bounds the progress."""
     generator = torch.Generator().manual_seed(classes)
     centers = torch.randn(classes, width, generator=generator)
     labels = torch.randint(classes, (count,), generator=generator)

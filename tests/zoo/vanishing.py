@@ -44,7 +44,7 @@ def shallow_sigmoid_tensors(seed: int, *, repaired: bool = False) -> float:
     """Plain tensors, plain SGD. Its gradients are far above any absolute threshold."""
     generator = torch.Generator().manual_seed(seed)
     x, y = digits()
-    sizes = [64, 48, 48, 48, 10]
+    sizes = [64, 48, 48, 10]
     weights = [
         torch.randn(b, a, generator=generator).mul_((2.0 if repaired else 1 / 3) ** 0.5 / a**0.5)
         for a, b in pairwise(sizes)
@@ -58,7 +58,7 @@ def shallow_sigmoid_tensors(seed: int, *, repaired: bool = False) -> float:
             h = torch.relu(z) if repaired else torch.sigmoid(z)
         return h @ weights[-1].t() + biases[-1]
 
-    optimizer = torch.optim.SGD(parameters, lr=0.1)
+    optimizer = torch.optim.SGD(parameters, lr=0.05)
     for _ in range(300):
         batch = torch.randint(len(x), (64,), generator=generator)
         loss = F.cross_entropy(forward(x[batch]), y[batch])
