@@ -19,7 +19,6 @@ from . import _words as words
 
 MOST_ROWS = 12  # chosen: the profile of a deep network must leave room for the causes
 MOST_LINES = 5  # chosen: source lines shown
-MOST_EVIDENCE = 2  # chosen: readings shown for each finding; the document has them all
 WIDEST = 100  # chosen: longer lines of prose are hard to read
 NARROWEST = 24  # chosen: below this nothing useful fits
 WORDS_FROM = 72  # chosen: the width from which factors in words fit beside the bars
@@ -230,7 +229,10 @@ class _Page:
                 place = "..." + place[-(self.width - 5) :]
             yield Text(f"  {place}", "blue")
             yield Text(f"      {code}")
-        yield from self._more(len(lines) - MOST_LINES)
+        if len(lines) > MOST_LINES:
+            text = _("{mark} {count} more")
+            more = text.format(mark=self.glyphs.more, count=len(lines) - MOST_LINES)
+            yield Text(f"  {more}", "dim")
 
     def _to_do(self, diagnosis: Diagnosis) -> Iterator[Text]:
         if not diagnosis.prescriptions:
@@ -269,15 +271,11 @@ class _Page:
 
     def _finding(self, finding: Finding, *, indent: int) -> Iterator[Text]:
         yield from self._prose(f"{finding.message} [{finding.code}]", indent=indent)
-        for evidence in finding.evidence[:MOST_EVIDENCE]:
-            text = words.evidence_text(evidence)
+        if finding.evidence:
+            text, more = words.evidence_text(finding.evidence[0]), len(finding.evidence) - 1
+            if more:
+                text = _("{evidence} (and {count} more)").format(evidence=text, count=more)
             yield from self._prose(text, style="dim", indent=indent + 2)
-        yield from self._more(len(finding.evidence) - MOST_EVIDENCE, indent=indent + 2)
-
-    def _more(self, count: int, *, indent: int = 2) -> Iterator[Text]:
-        if count > 0:
-            text = _("{mark} {count} more").format(mark=self.glyphs.more, count=count)
-            yield Text(" " * indent + text, "dim")
 
     def _section(self, title: str) -> Iterator[Text]:
         yield Text()
