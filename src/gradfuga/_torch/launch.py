@@ -51,7 +51,6 @@ class Outcome:
     Attributes:
         exit_code: the argument of the final `SystemExit`.
         interrupted: an uncaught `KeyboardInterrupt` ended it, so that the process dies by SIGINT.
-        failed: an uncaught exception ended it, or an exit code that is not 0.
     """
 
     exit_code: int = 0
@@ -59,6 +58,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
+        """Whether an exit code that is not 0, an exception or a Ctrl-C ended it."""
         return self.interrupted or self.exit_code != 0
 
     def leave(self) -> NoReturn:
@@ -84,8 +84,9 @@ def check(program: Program) -> None:
             _("got '{target}', which does not exist").format(target=target),
             _("Give the path of a Python file, or -m and a module's name."),
         )
-    if get_importer(_absolute(target)) is not None:
-        if not _has_main(target):
+    importer = get_importer(_absolute(target))
+    if importer is not None:
+        if importer.find_spec("__main__") is None:
             raise UsageError(
                 _("expected a training script"),
                 _("got '{target}', which has no __main__.py").format(target=target),
@@ -228,11 +229,6 @@ def _await_threads() -> None:
 def _waited_for() -> list[threading.Thread]:
     here = threading.current_thread()
     return [each for each in threading.enumerate() if not each.daemon and each is not here]
-
-
-def _has_main(target: str) -> bool:
-    importer = get_importer(_absolute(target))
-    return importer is not None and importer.find_spec("__main__") is not None
 
 
 def _check_module(name: str) -> None:
