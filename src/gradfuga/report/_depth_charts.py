@@ -25,6 +25,7 @@ from ._reach import Floats, sum_up
 from ._thin import grid, spread_out
 
 MOST_TICKS = 20  # chosen: names beside an axis before they touch
+MOST_DIGITS = 18  # chosen: what fits along a phone: six steps of three digits
 FEW_ROWS = 80  # chosen: more rows get smaller marks
 DEEPEST = 12.0  # decades: chosen; the colours beyond tell no difference that matters
 TOP, BOTTOM = 58, 52  # pixels: the same for both charts, so that their rows are level
@@ -189,7 +190,8 @@ def heat_map(
         nonselection_fill_alpha=0.0,
         nonselection_line_alpha=0.0,
     )
-    shown = spread_out(columns, 6)
+    digits = len(str(case.steps[-1]))
+    shown = spread_out(columns, max(3, MOST_DIGITS // digits))
     plot.xaxis.ticker = FixedTicker(ticks=[index + 0.5 for index in shown])
     plot.xaxis.major_label_overrides = {index + 0.5: f"{case.steps[index]}" for index in shown}
     _layer_ticks(plot, source)
@@ -234,7 +236,7 @@ def _layer_ticks(plot: figure, source: ColumnDataSource) -> None:
     plot.ygrid.visible = False
 
 
-def _tail(name: str, most: int = 22) -> str:
+def _tail(name: str, most: int = 18) -> str:
     return name if len(name) <= most else "\u2026" + name[1 - most :]
 
 
