@@ -162,5 +162,5 @@ def _learn_reference(training: Training, book: ExampleBook) -> tuple[float, floa
     if pairs is None:
         return None
     inputs, targets, family = pairs
-    found = reference(inputs, targets, family=family)  # type: ignore[arg-type]  # one of the literals
+    found = reference(inputs, targets, family=family)
     return (found.u, found.error) if found.u == found.u else None  # noqa: PLR0124 (NaN: none)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 import torch
@@ -16,6 +16,15 @@ from .spies import RootCall
 _MOST_EXAMPLES = 1024
 _PER_SAMPLE = 128
 _MOST_FEATURES = 4096
+_MOST_COLUMNS = 64
+
+Family = Literal["classification", "regression", "binary", "language"]
+_FAMILIES: dict[str, Family] = {
+    "classes": "classification",
+    "binary": "binary",
+    "squares": "regression",
+    "language": "language",
+}
 
 
 @final
@@ -30,39 +39,43 @@ class ExampleBook:
 
     def add(self, calls: Sequence[RootCall], term: LossTerm) -> None:
         """Take some rows of a sampled batch: other rows at every sample."""
-        if sum(len(t) for t in self._targets) >= _MOST_EXAMPLES:
+        if sum(len(t) for t in self._targets) >= _MOST_EXAMPLES or term.target.dim() == 0:
             return
-        target = term.target
-        if target.dim() == 0 or term.family == "robust":
+        given = [x for call in calls for x in call.inputs if x.dim() > 0]
+        target, family = term.target, term.family
+        text = next((x for x in given if _is_text(x, target)), None)
+        if family == "classes" and text is not None:
+            given, target, family = [text], target.reshape(text.shape), "language"
+        inputs = next((x for x in given if len(x) == len(target)), None)
+        if inputs is None or family == "robust" or (self._family and self._family != family):
             return
-        given = next(
-            (x for call in calls for x in call.inputs if x.dim() > 0 and len(x) == len(target)),
-            None,
-        )
-        if given is None or (self._family and self._family != term.family):
+        if family == "classes" and (target.dim() > 1 or target.is_floating_point()):
+            return  # an image of labels for each example: no cheap reference
+        if family != "language" and target.numel() > len(target) * _MOST_COLUMNS:
             return
-        if target.numel() > len(target) * 64 or (term.family == "classes" and target.dim() > 1):
-            return  # an image or a text for each example: no cheap reference
-        self._family = term.family
+        self._family = family
         rows = torch.arange(min(len(target), _PER_SAMPLE), device=target.device)
         rows = (rows + self._samples * _PER_SAMPLE) % len(target)
         self._samples += 1
-        features = given[rows.to(given.device)].reshape(len(rows), -1)
+        features = inputs[rows.to(inputs.device)].reshape(len(rows), -1)
         if features.shape[1] > _MOST_FEATURES:
             features = features[:, :: -(-features.shape[1] // _MOST_FEATURES)]
-        self._inputs.append(features.to(torch.float32, copy=True))
+        kept = torch.float32 if features.is_floating_point() else torch.int64
+        self._inputs.append(features.to(kept, copy=True))
         self._targets.append(target[rows].reshape(len(rows), -1).clone())
 
-    def pairs(self) -> tuple[np.ndarray, np.ndarray, str] | None:  # type: ignore[type-arg]
-        """Return inputs `[N, D]`, targets `[N]` or `[N, K]` and the family, each example once."""
-        if not self._inputs or len({x.shape[1] for x in self._inputs}) > 1:
+    def pairs(self) -> tuple[np.ndarray, np.ndarray, Family] | None:  # type: ignore[type-arg]
+        """Return inputs `[N, D]`, targets `[N]` or `[N, K]`, and the family of the task."""
+        shapes = {(x.shape[1], x.dtype) for x in self._inputs}
+        if len(shapes) != 1 or len({t.shape[1] for t in self._targets}) != 1:
             return None
-        inputs = torch.cat(self._inputs).cpu().numpy().astype(np.float64)
-        targets = torch.cat(self._targets).cpu().numpy()
-        _, first = np.unique(inputs, axis=0, return_index=True)
-        keep = np.sort(first)[:_MOST_EXAMPLES]
-        inputs, targets = inputs[keep], targets[keep]
-        family = {"classes": "classification", "binary": "binary"}.get(self._family, "regression")
-        if family == "classification":
-            targets = targets.reshape(-1).astype(np.int64) if targets.shape[1] == 1 else targets
-        return inputs, targets, family
+        inputs = torch.cat(self._inputs).cpu().numpy()[:_MOST_EXAMPLES]
+        targets = torch.cat(self._targets).cpu().numpy()[:_MOST_EXAMPLES]
+        family = _FAMILIES[self._family]
+        return inputs, targets.reshape(-1) if family == "classification" else targets, family
+
+
+def _is_text(inputs: Tensor, target: Tensor) -> bool:
+    """Whether `target` holds one label for each token of `inputs` `[B, T]`."""
+    two = inputs.dim() == 2 and inputs.shape[1] > 1  # noqa: PLR2004 ([B, T])
+    return two and not inputs.is_floating_point() and inputs.numel() == target.numel()

@@ -57,7 +57,7 @@ def norms(tensors: Sequence[Tensor]) -> list[Measured]:
         narrow = dtype in (torch.float32, torch.float64, torch.complex64, torch.complex128)
         first = torch._foreach_norm(group, 2, None if narrow else torch.float64)  # noqa: SLF001
         for position, value, number in zip(
-            positions, group, torch.stack(list(first)).tolist(), strict=True
+            positions, group, [value.item() for value in first], strict=True
         ):
             safe = _SMALL < number < _LARGE
             out[position] = number if safe else norm(value)
@@ -69,16 +69,18 @@ def _wide(tensor: Tensor) -> torch.dtype:
 
 
 def resolve(values: Sequence[Measured]) -> list[float]:
-    """Bring measured values to the host: one stack and one copy for each device."""
-    out = [value if isinstance(value, float) else float("nan") for value in values]
-    waiting: dict[torch.device, list[int]] = {}
+    """Bring measured values to the host: one stack and one copy for each device and dtype."""
+    out = [0.0] * len(values)
+    waiting: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] = {}
     for position, value in enumerate(values):
-        if isinstance(value, Tensor):
-            waiting.setdefault(value.device, []).append(position)
-    for positions in waiting.values():
-        stacked = torch.stack(
-            [values[position].detach().to(torch.float64).reshape(()) for position in positions]  # type: ignore[union-attr]  # filtered above
-        )
-        for position, number in zip(positions, stacked.tolist(), strict=True):
-            out[position] = number
+        if isinstance(value, float):
+            out[position] = value
+        elif value.is_cpu:
+            out[position] = float(value.item())
+        else:
+            waiting.setdefault((value.device, value.dtype), []).append((position, value))
+    for held in waiting.values():
+        stacked = torch.stack([value.reshape(()) for _, value in held])
+        for (position, _), number in zip(held, stacked.tolist(), strict=True):
+            out[position] = float(number)
     return out

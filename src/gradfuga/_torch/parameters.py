@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,15 +62,19 @@ def update_norms(before: Before) -> list[Measured]:
 
 
 @torch.no_grad()
-def counts(tensors: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Return (share of exact zeros, number of non-finite values) of each tensor, 0-d."""
-    out = []
-    for tensor in tensors:
-        values = dense(tensor)
-        size = max(values.numel(), 1)
-        zeros = 1.0 - torch.count_nonzero(values).to(torch.float64) / size
-        out.append((zeros, torch.count_nonzero(~torch.isfinite(values))))
-    return out
+def zero_share(tensor: Tensor) -> Measured:
+    """Return the share of exact zeros among the values."""
+    values = dense(tensor)
+    filled, size = torch.count_nonzero(values), max(values.numel(), 1)
+    return 1.0 - filled.item() / size if filled.is_cpu else 1.0 - filled / size
+
+
+@torch.no_grad()
+def nonfinite_count(tensor: Tensor, norm: Measured) -> Measured:
+    """Return the number of NaN and infinite values; a finite norm tells that there are none."""
+    if isinstance(norm, float) and math.isfinite(norm):
+        return 0.0
+    return torch.count_nonzero(~torch.isfinite(dense(tensor)))
 
 
 @torch.no_grad()

@@ -165,6 +165,7 @@ class Tape:
             term = read_term(node, present[0], record.calls)
             if term is not None:
                 record.terms[place] = term
+            return
         for statistic in self._statistics.get(base_name(node.name()), ()):
             if statistic.code in self._off:
                 continue
@@ -191,7 +192,7 @@ def _saved(node: Node, name: str) -> Tensor | None:
         value = getattr(node, f"_saved_{name}", None)
     except RuntimeError:  # changed in place, freed, or a checkpoint that unpacks only once
         return None
-    return value.detach() if isinstance(value, Tensor) else None
+    return value if isinstance(value, Tensor) else None
 
 
 def _setting(node: Node, name: str) -> float | None:
@@ -199,8 +200,8 @@ def _setting(node: Node, name: str) -> float | None:
         value = getattr(node, f"_saved_{name}", None)
     except RuntimeError:
         return None
-    if isinstance(value, bool | int | float):
-        return float(value)
+    if isinstance(value, int | float):
+        return value  # an int stays one: -1 comes as 2**64 - 1, which float would round
     if isinstance(value, str):
         return float(value == "tanh")  # the one setting that is a word: gelu's approximation
     return None

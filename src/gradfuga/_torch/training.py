@@ -21,7 +21,15 @@ from .examples import ExampleBook
 from .loss import TargetPool
 from .naming import Names, build_graph, names_of
 from .norms import Measured, norms, resolve
-from .parameters import Before, attenuation, before_step, counts, trainable, update_norms
+from .parameters import (
+    Before,
+    attenuation,
+    before_step,
+    nonfinite_count,
+    trainable,
+    update_norms,
+    zero_share,
+)
 from .recorder import Recorder, warn_once
 from .tape import TapeRecord
 
@@ -31,7 +39,7 @@ _CHECKED_INPUTS = 64  # steps whose inputs are checked for NaN; a broken pipelin
 _MOVED = 3.0  # a loss this many spreads above its recent level asks for denser samples
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
     """One backward pass waiting for its optimizer step."""
 
@@ -39,7 +47,7 @@ class Entry:
     record: TapeRecord | None = None
     gradients: tuple[tuple[Tensor, ...], tuple[Measured, ...]] | None = None
     ours: float = 0.0
-    taken_by: set[int] = field(default_factory=set)  # optimizers that have stepped on it
+    taken_by: list[int] = field(default_factory=list)  # optimizers that have stepped on it
 
 
 @final
@@ -68,6 +76,7 @@ class Training:
         self.steps = 0
         self.interrupted = False
         self.knows_sources = False
+        self.due = cadence.due(0)  # whether the next step is to be sampled
         self._optimizer = weakref.ref(optimizer)
         self._held = tuple(weakref.ref(p) for p in trainable(optimizer))
         self._name = type(optimizer).__name__
@@ -87,11 +96,6 @@ class Training:
         self._pre_seconds = 0.0
         self._last_end: float | None = None
         self._level: tuple[float, float] | None = None
-
-    @property
-    def due(self) -> bool:
-        """Whether the next step is to be sampled."""
-        return self.cadence.due(self.steps)
 
     def live_parameters(self) -> tuple[Tensor, ...]:
         """Return the optimizer's trainable parameters, none if it is gone."""
@@ -131,12 +135,15 @@ class Training:
         self._before, self._entries = None, []
         self.steps += 1
         now = time.perf_counter()
-        ours = now - started + self._pre_seconds + sum(e.ours for e in (*entries, *late))
+        ours = now - started + self._pre_seconds
+        for entry in entries:
+            ours += entry.ours
         if self._last_end is not None:
             self.cadence.note(step, seconds=now - self._last_end, ours=ours, sampled=sampled)
         else:
             self.cadence.note(step, seconds=ours, ours=ours, sampled=sampled)
         self._last_end = now
+        self.due = self.cadence.due(self.steps)
         if sampled:
             self.recorder.flush(self._graph, self.record())
 
@@ -163,7 +170,9 @@ class Training:
             except Exception as error:  # noqa: BLE001
                 warn_once("the tape's reading", error)
         names = self._name_parameters(before.parameters, record)
-        self._parameter_records = self._describe_parameters(optimizer, names)
+        samples = len(self._sampled)
+        if samples & (samples - 1) == 0:  # now and then: freezing and thawing is rare
+            self._parameter_records = self._describe_parameters(optimizer, names)
         self._write_parameters(step, optimizer, names, entries, before)
 
     def _name_parameters(
@@ -250,10 +259,11 @@ class Training:
             add(step, path, Kind.WEIGHT, "norm", value)
         for path, value in zip(paths, update_norms(before), strict=True):
             add(step, path, Kind.UPDATE, "norm", value)
-        held = [(path, p.grad) for path, p in zip(paths, parameters, strict=True) if p.grad is not None]  # noqa: E501
-        for (path, _), (zeros, broken) in zip(held, counts(g for _, g in held), strict=True):
-            add(step, path, Kind.WEIGHT_GRAD, "zero_fraction", zeros)
-            add(step, path, Kind.WEIGHT_GRAD, "nonfinite", broken)
+        for path, parameter, norm in zip(paths, parameters, unclipped, strict=True):
+            if parameter.grad is not None:
+                zeros, broken = zero_share(parameter.grad), nonfinite_count(parameter.grad, norm)
+                add(step, path, Kind.WEIGHT_GRAD, "zero_fraction", zeros)
+                add(step, path, Kind.WEIGHT_GRAD, "nonfinite", broken)
         for path, share in zip(paths, attenuation(optimizer, parameters), strict=True):
             if share is not None:
                 add(step, path, Kind.UPDATE, "attenuation", share)

@@ -24,7 +24,7 @@ _ROLES: dict[OpRole, str] = {
     OpRole.ACTIVATION: (
         "Sigmoid Tanh Relu LeakyRelu Elu Gelu Silu Mish Softplus Hardtanh Hardsigmoid Hardswish"
         " LogSigmoid Erf Prelu PreluKernel Threshold RreluWithNoise Sin Cos Clamp ClampMin ClampMax"
-        " Glu Relu6 Softshrink Hardshrink Celu Selu Maximum Minimum"
+        " Atan Relu6 Softshrink Hardshrink Celu Selu Maximum Minimum"
     ),
     OpRole.SOFTMAX: "Softmax LogSoftmax SafeSoftmax",
     OpRole.LOSS: (

@@ -79,7 +79,8 @@ class Watch:
         self._entries: list[Entry] = []
         self._stepped = False
         self._tape_read = False
-        self._nested = 0
+        self._nested = False
+        self._sampling = True  # whether the coming step is sampled; settled after each step
         self._sources_wanted = True
         self._sources_on = False
         self._thread = 0
@@ -138,10 +139,6 @@ class Watch:
             torch.set_anomaly_enabled(False)
             self._sources_on = False
 
-    @property
-    def _sampling(self) -> bool:
-        return not self.trainings or any(training.due for training in self.trainings)
-
     def _failed(self, what: str, error: Exception) -> None:
         if what not in self._failed_once:
             self._failed_once.add(what)
@@ -158,15 +155,17 @@ class Watch:
         started = time.perf_counter()
         entry, tape = self._open_entry(args, kwargs)
         ours = time.perf_counter() - started
-        self._nested += 1
+        self._nested = True
         try:
             original(*args, **kwargs)
         finally:
-            self._nested -= 1
-            started = time.perf_counter()
-            self._close_entry(entry, tape)
+            self._nested = False
+            if entry is not None and self._sampling:
+                started = time.perf_counter()
+                self._close_entry(entry, tape)
+                ours += time.perf_counter() - started
             if entry is not None:
-                entry.ours = ours + time.perf_counter() - started
+                entry.ours = ours
 
     def _open_entry(
         self, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -206,12 +205,12 @@ class Watch:
         read = [entry.record for entry in self._entries if entry.record is not None]
         return not read or len(self.trainings) != 1
 
-    def _close_entry(self, entry: Entry | None, tape: Tape | None) -> None:
+    def _close_entry(self, entry: Entry, tape: Tape | None) -> None:
         try:
             if tape is not None:
                 tape.close()
                 self._spies.forget()
-            elif entry is not None and self._sampling:
+            else:
                 parameters = tuple(
                     p for training in self.trainings for p in training.live_parameters()
                 )
@@ -239,8 +238,9 @@ class Watch:
                 return
             training.after(optimizer, self._entries_of(optimizer))
             self._stepped = True
-            self._sources_wanted = any(not each.knows_sources for each in self.trainings)
+            self._sampling = any(each.due for each in self.trainings)
             if self._sampling:
+                self._sources_wanted = any(not each.knows_sources for each in self.trainings)
                 self._arm()
             elif self._spies.installed:
                 self._disarm()
@@ -281,9 +281,10 @@ class Watch:
         this optimizer's alone is preferred to one that reached others' too (in a GAN the
         generator's loss runs through the discriminator).
         """
-        waiting = [entry for entry in self._entries if id(optimizer) not in entry.taken_by]
+        taker = id(optimizer)
+        waiting = [entry for entry in self._entries if taker not in entry.taken_by]
         for entry in waiting:
-            entry.taken_by.add(id(optimizer))
+            entry.taken_by.append(taker)
         if len(self.trainings) < 2:  # noqa: PLR2004
             return waiting
         own = {id(p) for p in trainable(optimizer)}
@@ -338,8 +339,6 @@ def _loss_of(
     """Return the loss: the sum of the scalars that backward starts from, None for others."""
     if not roots or any(root.numel() != 1 for root in roots):
         return None
-    total: Measured = 0.0
-    for root in roots:
-        value = root.detach()
-        total = total + (value.item() if value.is_cpu else value.clone())
-    return total
+    if roots[0].is_cpu:
+        return float(sum(root.item() for root in roots))
+    return torch.stack([root.detach().reshape(()) for root in roots]).sum()
