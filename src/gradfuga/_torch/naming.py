@@ -242,7 +242,7 @@ def build_graph(
         kind = type(span.module).__name__ if span is not None else ""
         built: SourceLine | None = None
         if span is not None and read_sources and type(span.module).__module__.startswith("torch."):
-            built = built_at(kind, files)
+            built = built_at(kind, names.modules.get(id(span.module), ""), files)
         ops.append(
             Op(
                 index=place,

@@ -6,6 +6,7 @@ import ast
 import linecache
 import re
 import sysconfig
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,28 +50,72 @@ def line_of(node: Node) -> tuple[SourceLine | None, bool]:
     return best or library, in_container
 
 
+@dataclass(frozen=True, slots=True)
+class Building:
+    """One call in the user's file: the class called, and the names it is assigned to.
+
+    `place` is its position among the arguments of an enclosing container, None outside of one.
+    """
+
+    called: str
+    line: int
+    targets: frozenset[str]
+    place: int | None
+
+
+def built_at(module_type: str, path: str, files: tuple[str, ...]) -> SourceLine | None:
+    """Return the line in the user's `files` that built the module at `path`.
+
+    The call of the class `module_type` that is assigned to a part of the path counts most, then
+    its place in a container, then the first call of the class at all.
+    """
+    parts = path.split(".")
+    numbers = {int(part) for part in parts if part.isdigit()}
+    best: tuple[int, SourceLine] | None = None
+    for file in files:
+        for building in _buildings(file):
+            if building.called != module_type:
+                continue
+            score = 4 * bool(building.targets & set(parts)) + 2 * (building.place in numbers)
+            line = SourceLine(file, building.line, linecache.getline(file, building.line).strip())
+            if best is None or score > best[0]:
+                best = (score, line)
+    return best[1] if best is not None else None
+
+
 @lru_cache(maxsize=64)
-def _calls(file: str) -> dict[str, tuple[int, ...]]:
-    """Return the lines on which each name is called in `file`, by the name's last part."""
+def _buildings(file: str) -> tuple[Building, ...]:
+    """Return every call in `file`, in the order of its lines."""
     try:
         tree = ast.parse("".join(linecache.getlines(file)))
     except (SyntaxError, ValueError):
-        return {}
-    found: dict[str, list[int]] = {}
-    for each in ast.walk(tree):
-        if isinstance(each, ast.Call):
-            called = each.func
-            name = called.attr if isinstance(called, ast.Attribute) else None
-            name = called.id if isinstance(called, ast.Name) else name
-            if name is not None:
-                found.setdefault(name, []).append(each.lineno)
-    return {name: tuple(sorted(set(lines))) for name, lines in found.items()}
+        return ()
+    found: list[Building] = []
+    _collect(tree, frozenset(), None, found)
+    return tuple(sorted(found, key=lambda building: building.line))
 
 
-def built_at(module_type: str, files: tuple[str, ...]) -> SourceLine | None:
-    """Return the first line in the user's `files` that calls the class `module_type`."""
-    for file in files:
-        lines = _calls(file).get(module_type, ())
-        if lines:
-            return SourceLine(file, lines[0], linecache.getline(file, lines[0]).strip())
-    return None
+def _collect(
+    node: ast.AST, targets: frozenset[str], place: int | None, found: list[Building]
+) -> None:
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        given = node.targets if isinstance(node, ast.Assign) else [node.target]
+        targets = frozenset(name for each in given if (name := _last_name(each)))
+    if isinstance(node, ast.Call):
+        name = _last_name(node.func)
+        if name:
+            found.append(Building(name, node.lineno, targets, place))
+        for number, argument in enumerate(node.args):
+            _collect(argument, targets, number, found)
+        for keyword in node.keywords:
+            _collect(keyword.value, targets, None, found)
+        _collect(node.func, targets, None, found)
+        return
+    for child in ast.iter_child_nodes(node):
+        _collect(child, targets, place, found)
+
+
+def _last_name(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
