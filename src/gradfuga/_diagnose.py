@@ -29,11 +29,23 @@ from .analysis.build import build_case, late_samples
 from .analysis.case import Case
 from .analysis.judgement import Judgement, judge
 from .analysis.statements import inconclusive_because, summary
+from .flow import OpRole
 from .readings import Readings
 
 _log = logging.getLogger("gradfuga")
 
 _SMALLEST_SHARE = 0.005  # a cause that would be printed as 0 % is none
+# Where the main line is worth a bar: an activation belongs to the layer before it.
+_SHOWN = frozenset(
+    {
+        OpRole.LINEAR,
+        OpRole.EMBEDDING,
+        OpRole.RECURRENT,
+        OpRole.ATTENTION,
+        OpRole.MERGE,
+        OpRole.OPAQUE,
+    }
+)
 # Which causes can be behind a verdict, the likelier first; the account's own come with shares.
 _CAUSES_OF = {
     Verdict.DEAD_UNITS: ("learning_rate_too_high", "dead_relu"),
@@ -179,20 +191,27 @@ def _causes(
 
 
 def _depth(case: Case) -> DepthProfile:
-    late = late_samples(case.steps, case.total_steps)
+    """Return the reach at the layers and merges of the main line over the last samples.
+
+    After an overflow nothing is read any more: then over the last sample that was.
+    """
     line = case.graph.main_line
-    if not late or not line:
+    shown = [c for c, index in enumerate(line) if case.graph.ops[index].role in _SHOWN]
+    late = late_samples(case.steps, case.total_steps)
+    read = np.flatnonzero(np.isfinite(case.line_reach).any(axis=1))
+    if not shown or not read.size:
         return DepthProfile()
-    paths, reach, spread = [], [], []
     window = case.line_reach[late]
-    for column, index in enumerate(line):
+    if not np.isfinite(window).any():
+        window = case.line_reach[read[-1:]]
+    paths, reach, spread = [], [], []
+    for column in shown:
         values = window[:, column]
         values = values[np.isfinite(values)]
-        if values.size == 0:
-            continue
-        paths.append(case.graph.ops[index].path)
-        reach.append(float(np.median(values)))
-        spread.append(float(values.std()) if values.size > 1 else 0.0)
+        if values.size:
+            paths.append(case.graph.ops[line[column]].path)
+            reach.append(float(np.median(values)))
+            spread.append(float(values.std()))
     return DepthProfile(tuple(paths), tuple(reach), tuple(spread))
 
 

@@ -230,6 +230,8 @@ def build_graph(
     lines = [line_of(node) if read_sources else (None, False) for node in walk.nodes]
     files = tuple(dict.fromkeys(line.file for line, _ in lines if line is not None))
     weights = [layer_weight(walk, place) for place in range(len(walk.nodes))]
+    # in a GAN the generator's loss crosses the discriminator, whose weights are another training's
+    weights = [w if w is not None and id(w) in names.parameters else None for w in weights]
     backward_order = sorted(range(len(walk.nodes)), key=lambda place: -sequences[place])
     paths = _unique(
         {p: _plain_path(walk, p, names, owned_by[p], weights[p]) for p in backward_order},

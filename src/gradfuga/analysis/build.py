@@ -56,7 +56,7 @@ def build_case(readings: Readings) -> Case:
         steps=steps,
         layers=layers,
         reach=reach,
-        line_reach=decades[:, list(line)] if line else np.zeros((len(steps), 0)),
+        line_reach=(decades - structural)[:, list(line)] if line else np.zeros((len(steps), 0)),
         update_ratio=ratio,
         turnovers=_turnovers(ratio, steps),
         dead_layers=_dead_layers(readings, graph, norms),

@@ -48,7 +48,7 @@ class Case:
         reach: decades of every layer's gradient against the model's output, known gains of
             structural ops taken off, the best-fed use of each weight, [S, L]; NaN where unread,
             -inf where the gradient is exactly zero.
-        line_reach: the same for every op of the main line, structural gains left in, [S, M].
+        line_reach: the same for every op of the main line, [S, M].
         update_ratio: |dw| / max(|w|, |w at the start|) of one real step, [S, L]; NaN for weights
             that start at zero.
         turnovers: how often each layer has turned over its weights since step 0: the sum of

@@ -11,38 +11,7 @@ from .build import REACH_LIMIT, lowest_reach
 from .case import Case
 from .conditions import lost_share, nonfinite_step
 from .judgement import Judgement, Why
-
-_CAUSE_WORDS = {
-    "contracting_activation": "the activation's slope",
-    "saturated_activation": "saturated activations",
-    "saturated_output": "a saturated output",
-    "dead_relu": "dead ReLU units",
-    "small_init": "weights that start too small",
-    "large_init": "weights that start too large",
-    "plain_depth": "plain depth",
-    "missing_normalization": "missing normalization",
-    "unscaled_residual": "unscaled residual connections",
-    "embedding_scale": "the scale of the embedding",
-    "attention_collapse": "collapsed attention",
-    "learning_rate_too_high": "a learning rate that is too high",
-    "learning_rate_too_low": "a learning rate that is too low",
-    "weight_decay_too_strong": "weight decay that is too strong",
-    "target_scale": "the scale of the targets",
-    "gradients_not_zeroed": "gradients that are never zeroed",
-    "frozen": "frozen weights",
-    "disconnected": "weights that the loss does not reach",
-    "data_or_labels": "the data or the labels",
-}
-
-
-def cause_in_words(name: str) -> str:
-    """Return a cause of the contract in the user's language.
-
-    Example:
-        >>> cause_in_words("small_init")
-        'weights that start too small'
-    """
-    return _(_CAUSE_WORDS.get(name, name.replace("_", " ")))
+from .words import cause_word, times
 
 
 def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
@@ -93,14 +62,14 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
         broken=nonfinite_step(case),
         lost=lost_share(case),
         layer=place[0],
-        factor=_factor(place[1]),
+        factor=times(place[1]),
         direction=_("smaller") if place[1] < 0 else _("larger"),
         steps=case.total_steps,
     )
     if causes:
         first = causes[0]
-        sentence += " " + _("Main cause: {cause} ({share:.0%}).").format(
-            cause=cause_in_words(first.name), share=first.share
+        sentence += " " + _("Main cause: {cause} ({share:.0%} of it).").format(
+            cause=cause_word(first.name), share=first.share
         )
     return sentence
 
@@ -115,11 +84,6 @@ def _extreme(case: Case) -> tuple[str, float]:
             if not layer.gated and math.isfinite(reach) and abs(reach) > abs(best[1]):
                 best = (layer.path, float(reach))
     return best
-
-
-def _factor(decades: float) -> str:
-    size = abs(decades)
-    return f"{10.0**size:.0f}" if size < 4 else f"10^{size:.0f}"  # noqa: PLR2004
 
 
 def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
