@@ -84,13 +84,19 @@ class AbstractRule(ABC):
 class AbstractRemedy(ABC):
     """One treatment.
 
-    `code` is ``RX`` and three digits, `name` an imperative, `treats` the cause names it treats.
+    `code` is ``RX`` and three digits, `name` an imperative, `treats` the cause names it treats,
+    `title` what a report heads it with, in the user's language.
     """
 
     code: ClassVar[str]
     name: ClassVar[str]
     treats: ClassVar[frozenset[str]]
     safety: ClassVar[Safety]
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """Say in one line what the remedy does."""
 
     @abstractmethod
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:

@@ -1,0 +1,1 @@
+"""The rules: one illness, or one cause of it, a file."""

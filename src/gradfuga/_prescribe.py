@@ -1,0 +1,59 @@
+"""Prescribe: the remedies that treat the causes of a diagnosis, the most useful first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ._catalog import collect
+from ._contracts import AbstractRemedy
+from ._types import Diagnosis, Prescription, Verdict
+
+MOST_PRESCRIPTIONS = 5  # a longer list is a catalogue, not a prescription
+_NOT_ILL = frozenset({Verdict.HEALTHY, Verdict.INCONCLUSIVE})
+
+
+def prescribe(
+    diagnosis: Diagnosis, *, remedies: Iterable[AbstractRemedy] | None = None
+) -> tuple[Prescription, ...]:
+    """Choose the remedies that treat the named causes of `diagnosis`.
+
+    Args:
+        diagnosis: of a sick training; a healthy or inconclusive one gets nothing.
+        remedies: all of gradfuga's where left out; your own need no registration.
+
+    Returns:
+        At most five. Those that treat the largest cause come first; among them those made for
+        it before those that help with many causes, then those that treat more of the symptom.
+
+    Example:
+        >>> from gradfuga import diagnose
+        >>> from gradfuga.readings import Readings
+        >>> prescribe(diagnose(Readings()))
+        ()
+    """
+    if diagnosis.verdict in _NOT_ILL:
+        return ()
+    shares: dict[str, float] = {}
+    for cause in diagnosis.causes:
+        shares[cause.name] = shares.get(cause.name, 0.0) + cause.share
+    known = (
+        collect("gradfuga.remedies", "REMEDY", of=AbstractRemedy).values()  # type: ignore[type-abstract]
+        if remedies is None
+        else remedies
+    )
+    fitting = [remedy for remedy in known if remedy.treats & shares.keys()]
+    fitting.sort(
+        key=lambda remedy: (
+            -max(shares.get(cause, 0.0) for cause in remedy.treats),
+            len(remedy.treats),
+            -sum(shares.get(cause, 0.0) for cause in remedy.treats),
+            remedy.code,
+        )
+    )
+    chosen = []
+    for remedy in fitting:
+        edits = tuple(remedy.prescribe(diagnosis))
+        if edits:
+            treated = tuple(name for name in shares if name in remedy.treats)
+            chosen.append(Prescription(remedy.code, remedy.title, treated, remedy.safety, edits))
+    return tuple(chosen[:MOST_PRESCRIPTIONS])

@@ -1,0 +1,56 @@
+"""Where a remedy is to be applied, and what the findings say of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .._types import Diagnosis, Evidence
+
+_MOST_PATHS = 8
+
+
+def named(diagnosis: Diagnosis, causes: Iterable[str]) -> bool:
+    """Whether `diagnosis` names one of `causes`."""
+    wanted = frozenset(causes)
+    return any(cause.name in wanted for cause in diagnosis.causes)
+
+
+def main_cause(diagnosis: Diagnosis) -> str:
+    """Return the cause with the largest share, "" where none is named."""
+    largest = max(diagnosis.causes, key=lambda cause: cause.share, default=None)
+    return largest.name if largest is not None else ""
+
+
+def places(diagnosis: Diagnosis, causes: Iterable[str]) -> tuple[str, ...]:
+    """Return the paths that `causes` act at, the larger cause's first, at most eight."""
+    wanted = frozenset(causes)
+    ordered = sorted(diagnosis.causes, key=lambda cause: -cause.share)
+    paths = [path for cause in ordered if cause.name in wanted for path in cause.paths]
+    return tuple(dict.fromkeys(paths))[:_MOST_PATHS]
+
+
+def evidence_of(diagnosis: Diagnosis, cause: str, statistic: str) -> tuple[Evidence, ...]:
+    """Return the readings of `statistic` that the findings on `cause` rest on."""
+    return tuple(
+        each
+        for finding in diagnosis.findings
+        if finding.cause == cause
+        for each in finding.evidence
+        if each.statistic == statistic
+    )
+
+
+def wanted_gain(diagnosis: Diagnosis) -> float:
+    """Return the weight scale that suits the activations in use, NaN where it was not read.
+
+    sqrt(2) and above for the ReLU family, 1 for tanh, sigmoid and none.
+    """
+    expected = [
+        each.expected
+        for cause in ("small_init", "large_init")
+        for each in evidence_of(diagnosis, cause, "scale")
+    ]
+    return max(expected, default=math.nan)

@@ -1,0 +1,63 @@
+"""Bound the norm of the gradient before each step.
+
+What it changes
+    ``clip_grad_norm_`` between ``backward()`` and ``step()``.
+
+Why it helps
+    A step cannot become longer than the bound, so that one steep place does not throw the weights
+    away. It holds an exploding network together until its cause is repaired.
+
+Safety
+    Advice: gradients above the bound are shortened, their direction stays.
+
+Known limits
+    It does not treat a cause: the first layers of an exploding network take the whole bound, and
+    the others get next to nothing. It does nothing for a vanished gradient, and a bound far below
+    the usual norm stops the training. Unscale before clipping with a gradient scaler.
+
+References
+    Pascanu, Mikolov and Bengio 2013, https://arxiv.org/abs/1211.5063.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, final
+
+from .._contracts import AbstractRemedy
+from .._messages import _
+from .._types import Diagnosis, Edit, Safety, Verdict
+from ._where import main_cause, named
+
+_BY_PATH = frozenset({"large_init", "unscaled_residual"})
+
+
+@final
+class ClipGradient(AbstractRemedy):
+    """Bounds the norm of the gradient."""
+
+    code: ClassVar[str] = "RX008"
+    name: ClassVar[str] = "clip-gradient"
+    treats: ClassVar[frozenset[str]] = frozenset(
+        {"large_init", "unscaled_residual", "learning_rate_too_high"}
+    )
+    safety: ClassVar[Safety] = Safety.ADVICE
+
+    @property
+    def title(self) -> str:
+        """Say in one line what the remedy does."""
+        return _("Clip the gradient's norm")
+
+    def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
+        """Return the edit, where something grows."""
+        if not named(diagnosis, self.treats):
+            return ()
+        if diagnosis.verdict is not Verdict.EXPLODING and main_cause(diagnosis) in _BY_PATH:
+            return ()  # nothing explodes: the large weights saturate instead
+        action = _("Clip between backward() and step(): {code}").format(
+            code="torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)"
+        )
+        return (Edit(action),)
+
+
+REMEDY = ClipGradient()

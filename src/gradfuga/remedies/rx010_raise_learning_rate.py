@@ -1,0 +1,63 @@
+"""Take longer steps.
+
+What it changes
+    The learning rate is raised until the weights can turn over once in the run.
+
+Why it helps
+    A network leaves chance after its weights have moved by a third to two thirds of their size.
+    At the pace that was seen, this rate gets there within the run.
+
+Safety
+    Advice: only the optimizer changes.
+
+Known limits
+    The rate is worked out for steps in one direction, so take it as an order of magnitude. It does
+    not treat a vanished gradient: the layers near the output would overshoot long before the
+    first ones move.
+
+References
+    Smith 2017, https://arxiv.org/abs/1506.01186 (range test). Decision rule of this project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, final
+
+from .._contracts import AbstractRemedy
+from .._messages import _
+from .._types import Diagnosis, Edit, Safety
+from ._where import evidence_of, named
+
+_WHOLE_TURNOVER = 100.0  # the evidence names the rate for a hundredth of a turnover
+
+
+@final
+class RaiseLearningRate(AbstractRemedy):
+    """Lengthens the steps."""
+
+    code: ClassVar[str] = "RX010"
+    name: ClassVar[str] = "raise-learning-rate"
+    treats: ClassVar[frozenset[str]] = frozenset({"learning_rate_too_low"})
+    safety: ClassVar[Safety] = Safety.ADVICE
+
+    @property
+    def title(self) -> str:
+        """Say in one line what the remedy does."""
+        return _("Raise the learning rate")
+
+    def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
+        """Return the edit with the rate that the run needs."""
+        if not named(diagnosis, self.treats):
+            return ()
+        rates = evidence_of(diagnosis, "learning_rate_too_low", "learning_rate")
+        expected = [each.expected * _WHOLE_TURNOVER for each in rates if each.expected > 0.0]
+        if not expected:
+            return (Edit(_("Raise the learning rate tenfold until the loss begins to fall.")),)
+        action = _("Raise the learning rate, to the order of {rate}: {code}").format(
+            rate=f"{expected[0]:.0e}", code=f"optimizer.param_groups[0]['lr'] = {expected[0]:.0e}"
+        )
+        return (Edit(action),)
+
+
+REMEDY = RaiseLearningRate()

@@ -1,0 +1,56 @@
+"""Clear the gradients before each backward pass.
+
+What it changes
+    ``optimizer.zero_grad()`` at the beginning of every step; with accumulation, once per
+    optimizer step.
+
+Why it helps
+    PyTorch adds to ``.grad``. Cleared, a step follows the gradient of its own batch and not the
+    sum of all batches so far.
+
+Safety
+    Advice: one line.
+
+Known limits
+    The learning rate may have been tuned to the missing line; expect to raise it afterwards.
+
+References
+    PyTorch documentation of ``torch.optim.Optimizer.zero_grad``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, final
+
+from .._contracts import AbstractRemedy
+from .._messages import _
+from .._types import Diagnosis, Edit, Safety
+from ._where import named
+
+
+@final
+class ZeroGradients(AbstractRemedy):
+    """Clears the gradients."""
+
+    code: ClassVar[str] = "RX014"
+    name: ClassVar[str] = "zero-gradients"
+    treats: ClassVar[frozenset[str]] = frozenset({"gradients_not_zeroed"})
+    safety: ClassVar[Safety] = Safety.ADVICE
+
+    @property
+    def title(self) -> str:
+        """Say in one line what the remedy does."""
+        return _("Zero the gradients in every step")
+
+    def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
+        """Return the edit."""
+        if not named(diagnosis, self.treats):
+            return ()
+        action = _("Clear the gradients before each backward pass: {code}").format(
+            code="optimizer.zero_grad(); loss.backward(); optimizer.step()"
+        )
+        return (Edit(action),)
+
+
+REMEDY = ZeroGradients()

@@ -1,0 +1,81 @@
+"""Give weights that are held back a gradient and a place in the optimizer.
+
+What it changes
+    ``requires_grad`` of the frozen weights; the ``detach()``, ``no_grad`` or ``.data`` on the way
+    between them and the loss; the parameters that the optimizer was given.
+
+Why it helps
+    A weight learns if it requires a gradient, the loss depends on it through the tape, and the
+    optimizer holds it. One of the three is missing.
+
+Safety
+    Advice: more weights train afterwards, which takes memory and time.
+
+Known limits
+    Weights that are frozen on purpose stay so; give the head something to learn from instead.
+
+References
+    PyTorch documentation, Autograd mechanics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, final
+
+from .._contracts import AbstractRemedy
+from .._messages import _
+from .._types import Diagnosis, Edit, Safety
+from ._where import named, places
+
+
+@final
+class ConnectWeights(AbstractRemedy):
+    """Lets weights train that are held back."""
+
+    code: ClassVar[str] = "RX015"
+    name: ClassVar[str] = "connect-weights"
+    treats: ClassVar[frozenset[str]] = frozenset({"frozen", "disconnected"})
+    safety: ClassVar[Safety] = Safety.ADVICE
+
+    @property
+    def title(self) -> str:
+        """Say in one line what the remedy does."""
+        return _("Let the weights train")
+
+    def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
+        """Return an edit for each way in which the weights are held back."""
+        if not named(diagnosis, self.treats):
+            return ()
+        edits = []
+        if named(diagnosis, ("disconnected",)):
+            where = places(diagnosis, ("disconnected",))
+            edits += [
+                Edit(
+                    _(
+                        "Take away what cuts the tape between these weights and the loss: "
+                        "detach(), .data, torch.no_grad(), NumPy."
+                    ),
+                    where,
+                ),
+                Edit(
+                    _(
+                        "Build the optimizer after the model, from the model that is trained: "
+                        "{code}"
+                    ).format(code="torch.optim.Adam(model.parameters(), lr=...)"),
+                    where,
+                ),
+            ]
+        if named(diagnosis, ("frozen",)):
+            edits.append(
+                Edit(
+                    _("Unfreeze them and hand them to the optimizer: {code}").format(
+                        code="for p in model.parameters(): p.requires_grad_(True)"
+                    ),
+                    places(diagnosis, ("frozen",)),
+                )
+            )
+        return tuple(edits)
+
+
+REMEDY = ConnectWeights()

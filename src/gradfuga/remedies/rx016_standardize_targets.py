@@ -1,0 +1,59 @@
+"""Bring the targets of a regression to mean zero and unit spread.
+
+What it changes
+    The targets, before training: minus the mean, over the standard deviation, both from the
+    training set. Predictions are scaled back.
+
+Why it helps
+    The network starts with answers of order one. The targets are then as near, no step has to be
+    long, and the learning rates that people use fit.
+
+Safety
+    Advice: the loss is in other units; predictions must be scaled back.
+
+Known limits
+    Heavy-tailed targets, such as prices, want their logarithm first.
+
+References
+    LeCun et al. 1998, Efficient BackProp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, final
+
+from .._contracts import AbstractRemedy
+from .._messages import _
+from .._types import Diagnosis, Edit, Safety
+from ._where import named
+
+
+@final
+class StandardizeTargets(AbstractRemedy):
+    """Brings the targets to unit size."""
+
+    code: ClassVar[str] = "RX016"
+    name: ClassVar[str] = "standardize-targets"
+    treats: ClassVar[frozenset[str]] = frozenset({"target_scale"})
+    safety: ClassVar[Safety] = Safety.ADVICE
+
+    @property
+    def title(self) -> str:
+        """Say in one line what the remedy does."""
+        return _("Standardize the targets")
+
+    def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
+        """Return the edit, and the way back."""
+        if not named(diagnosis, self.treats):
+            return ()
+        action = _("Train on standardized targets: {code}").format(
+            code="y = (y - y_train.mean(0)) / y_train.std(0)"
+        )
+        back = _("And scale predictions back: {code}").format(
+            code="prediction = model(x) * y_train.std(0) + y_train.mean(0)"
+        )
+        return (Edit(action), Edit(back))
+
+
+REMEDY = StandardizeTargets()

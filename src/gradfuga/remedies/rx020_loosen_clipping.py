@@ -1,0 +1,61 @@
+"""Clip outliers only.
+
+What it changes
+    ``max_norm`` of the clipping goes to the usual norm of the gradient or a few times that.
+
+Why it helps
+    Ordinary steps keep their length; only the rare long one is cut.
+
+Safety
+    Advice: steps become longer; lower the learning rate if the loss jumps.
+
+Known limits
+    It does not treat an exploding gradient, which may be why the bound was set.
+
+References
+    Pascanu, Mikolov and Bengio 2013, https://arxiv.org/abs/1211.5063.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, final
+
+from .._contracts import AbstractRemedy
+from .._messages import _
+from .._types import Diagnosis, Edit, Safety
+from ._where import evidence_of, named
+
+
+@final
+class LoosenClipping(AbstractRemedy):
+    """Raises the clipping bound."""
+
+    code: ClassVar[str] = "RX020"
+    name: ClassVar[str] = "loosen-clipping"
+    treats: ClassVar[frozenset[str]] = frozenset({"clipped_away"})
+    safety: ClassVar[Safety] = Safety.ADVICE
+
+    @property
+    def title(self) -> str:
+        """Say in one line what the remedy does."""
+        return _("Raise the clipping bound")
+
+    def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
+        """Return the edit with the factor that is missing."""
+        if not named(diagnosis, self.treats):
+            return ()
+        seen = evidence_of(diagnosis, "clipped_away", "clip_coefficient")
+        factor = 1.0 / seen[0].observed if seen and seen[0].observed > 0.0 else 0.0
+        if factor > 1.0:
+            action = _(
+                "Raise max_norm about {factor}-fold, to the usual norm of the gradient: {code}"
+            ).format(
+                factor=f"{factor:.0e}", code="clip_grad_norm_(model.parameters(), max_norm=...)"
+            )
+        else:
+            action = _("Raise max_norm to the usual norm of the gradient.")
+        return (Edit(action),)
+
+
+REMEDY = LoosenClipping()

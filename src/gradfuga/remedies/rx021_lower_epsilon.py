@@ -1,0 +1,57 @@
+"""Put epsilon below the gradients.
+
+What it changes
+    ``eps`` of Adam, AdamW, RMSprop or their kind, to 1e-12 or 1e-15; or the loss is multiplied by
+    a constant.
+
+Why it helps
+    Far above the gradient, epsilon alone decides the length of the step. Far below, every weight
+    gets the learning rate that Adam promises.
+
+Safety
+    Advice: only the optimizer changes.
+
+Known limits
+    The noise of weights without any gradient is amplified too. Below 1e-22 the second moment
+    underflows in float32: scale the loss up instead.
+
+References
+    Kingma and Ba 2015, https://arxiv.org/abs/1412.6980.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, final
+
+from .._contracts import AbstractRemedy
+from .._messages import _
+from .._types import Diagnosis, Edit, Safety
+from ._where import named
+
+
+@final
+class LowerEpsilon(AbstractRemedy):
+    """Puts epsilon below the gradients."""
+
+    code: ClassVar[str] = "RX021"
+    name: ClassVar[str] = "lower-epsilon"
+    treats: ClassVar[frozenset[str]] = frozenset({"adam_epsilon"})
+    safety: ClassVar[Safety] = Safety.ADVICE
+
+    @property
+    def title(self) -> str:
+        """Say in one line what the remedy does."""
+        return _("Lower Adam's epsilon")
+
+    def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
+        """Return the edit."""
+        if not named(diagnosis, self.treats):
+            return ()
+        action = _("Lower epsilon: {code}").format(
+            code="torch.optim.Adam(model.parameters(), lr=..., eps=1e-15)"
+        )
+        return (Edit(action),)
+
+
+REMEDY = LowerEpsilon()

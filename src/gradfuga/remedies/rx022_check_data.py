@@ -1,0 +1,62 @@
+"""Find out whether inputs and targets belong together.
+
+What it changes
+    Nothing in the model. Some batches are looked at right before they go into it, with their
+    targets, and a small set is learned by heart.
+
+Why it helps
+    Shuffled labels, a wrong column, an augmentation that goes too far and NaN values are seen
+    with the eye in a minute, and by no statistic of the gradient.
+
+Safety
+    Advice: nothing is changed.
+
+Known limits
+    A network can learn any labels by heart: that it does so shows that the path works, not that
+    the labels are right.
+
+References
+    Karpathy 2019, A Recipe for Training Neural Networks,
+    https://karpathy.github.io/2019/04/25/recipe/. Zhang et al. 2017,
+    https://arxiv.org/abs/1611.03530.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, final
+
+from .._contracts import AbstractRemedy
+from .._messages import _
+from .._types import Diagnosis, Edit, Safety
+from ._where import named
+
+
+@final
+class CheckData(AbstractRemedy):
+    """Asks for a look at the data."""
+
+    code: ClassVar[str] = "RX022"
+    name: ClassVar[str] = "check-data"
+    treats: ClassVar[frozenset[str]] = frozenset({"data_or_labels"})
+    safety: ClassVar[Safety] = Safety.ADVICE
+
+    @property
+    def title(self) -> str:
+        """Say in one line what the remedy does."""
+        return _("Look at the data as the model sees it")
+
+    def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
+        """Return two looks at the data."""
+        if not named(diagnosis, self.treats):
+            return ()
+        look = _(
+            "Look at ten examples with their targets right before the model sees them: {code}"
+        ).format(code="print(x[:10], y[:10], torch.isfinite(x).all())")
+        heart = _(
+            "Learn sixteen examples by heart: if that works, the path is sound and the data is suspect."
+        )
+        return (Edit(look), Edit(heart))
+
+
+REMEDY = CheckData()

@@ -1,0 +1,30 @@
+"""What the loss says about how bad a symptom is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._types import Severity
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+
+
+def learns_nothing(case: Case) -> bool:
+    """Whether it is known that the network does no better than a constant."""
+    return case.progress.known and not case.progress.informed
+
+
+def learns_well(case: Case) -> bool:
+    """Whether the network has learned what its task is known to permit, or most of the way."""
+    progress = case.progress
+    return progress.informed and not progress.poor and not progress.open
+
+
+def severity_of_symptom(case: Case) -> Severity:
+    """Return how bad a symptom is: fatal only where nothing is learned."""
+    if not case.progress.known:
+        return Severity.SERIOUS
+    if not case.progress.informed:
+        return Severity.FATAL
+    return Severity.SERIOUS if case.progress.poor else Severity.MILD

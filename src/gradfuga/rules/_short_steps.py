@@ -1,0 +1,38 @@
+"""What shortens the steps besides the learning rate: clipping, and epsilon under Adam."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .._types import Kind
+from ._samples import median
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+
+_LEAST = 1e-300  # so that one can divide by what is left of a step
+
+
+def clip_coefficient(case: Case) -> float:
+    """Return the median factor that clipping puts on the gradient, 1 where it was not seen.
+
+    Adam and its kind divide by the gradient's own size: clipping does not shorten their steps.
+    """
+    if case.readings.paths(Kind.UPDATE, "attenuation"):
+        return 1.0
+    values = case.readings.series("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient")[1]
+    factor = median(values.tolist())
+    return min(1.0, max(factor, _LEAST)) if math.isfinite(factor) else 1.0
+
+
+def attenuation(case: Case) -> float:
+    """Return what epsilon leaves of the best served weight's step, 1 where it was not seen."""
+    weights = {layer.weight for layer in case.layers}
+    shares = [
+        median(case.readings.series(path, Kind.UPDATE, "attenuation")[1].tolist())
+        for path in case.readings.paths(Kind.UPDATE, "attenuation")
+        if path in weights
+    ]
+    known = [share for share in shares if math.isfinite(share)]
+    return min(1.0, max(*known, _LEAST)) if known else 1.0

@@ -1,0 +1,137 @@
+"""Attention that looks at one position only, or at all alike, and cannot learn to look elsewhere.
+
+What it finds
+    Attention whose entropy is near none or near full in the last samples, while the gradient of
+    its queries and keys has vanished against that of its values, in a network that learns nothing
+    or little; or a softmax inside the network that takes a part of a vanished reach.
+
+Why it matters
+    A softmax that is all or nothing passes no gradient to its scores, and one over tokens that
+    have become alike has nothing to tell apart. The values go on learning, so the stream's
+    gradient looks healthy: only queries and keys show it.
+
+Evidence
+    ``entropy`` over the logarithm of the number of positions, against the bounds; and
+    ``query_key_gradient`` over the values', against a hundredth. Medians of the last samples.
+
+Known limits
+    Networks initialised at a small scale start with full entropy and weak queries, and leave
+    that state as they learn: hence the last samples. With queries, keys and values cut from one
+    tensor the ratio is read where the pieces are, if they have gradients of their own.
+
+References
+    Dong, Cordonnier and Loukas 2021, https://arxiv.org/abs/2103.03404. Noci et al. 2022,
+    https://arxiv.org/abs/2206.03126 (vanishing query and key gradients). Zhai et al. 2023,
+    https://arxiv.org/abs/2303.06296 (entropy collapse).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from .._contracts import AbstractRule
+from .._messages import _
+from .._types import Axis, Evidence, Finding, Kind, Role, Severity
+from ..flow import OpRole
+from ._attention import query_key_over_value
+from ._blame import MOST_PATHS, find_blame, finding_of
+from ._progress import learns_well
+from ._samples import late_median, late_steps, median
+from ._words import plain, times
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+    from ..flow import Op
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AttentionCollapse(AbstractRule):
+    """Blames attention that is one-hot or uniform, and stuck there."""
+
+    code: ClassVar[str] = "ACT005"
+    name: ClassVar[str] = "attention-collapse"
+    role: ClassVar[Role] = Role.CAUSE
+    needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
+    cause: ClassVar[str] = "attention_collapse"
+
+    limit: float = 1.30  # decades: six depth scales (Schoenholz et al. 2017)
+    least_share: float = 0.05  # of the symptom (chosen: what alignment alone may amount to)
+    least_entropy: float = 0.1  # of ln T: nearly all weight on one position (chosen)
+    most_entropy: float = 0.999  # of ln T: all positions alike (chosen)
+    # Between .04, a healthy pre-LN transformer of 48 layers, and .0034, a collapsed one of 24.
+    least_ratio: float = 0.01
+
+    def check(self, case: Case) -> Iterable[Finding]:
+        """Return one finding on the collapsed attention, or on what the account says of it."""
+        blame = find_blame(
+            case, self.cause, limit=self.limit, least_share=self.least_share, sign=-1
+        )
+        if blame is not None:
+            message = _(
+                "The softmax at '{layer}' ({count} places in all) passes little gradient: it "
+                "shrinks it {factor} times, {share:.0%} of the symptom."
+            ).format(
+                layer=blame.paths[0],
+                count=len(blame.paths),
+                factor=times(blame.decades),
+                share=blame.share,
+            )
+            return (finding_of(self, case, blame, message),)
+        if learns_well(case) or not case.progress.known:
+            return ()
+        collapsed = [each for op in case.graph.ops if (each := self._collapsed(case, op))]
+        return (self._finding(case, collapsed),) if collapsed else ()
+
+    def _collapsed(self, case: Case, op: Op) -> tuple[Evidence, ...]:
+        """Return the two readings that show the collapse of one attention, nothing without it."""
+        if op.role not in (OpRole.SOFTMAX, OpRole.ATTENTION):
+            return ()
+        entropy = late_median(case, op.path, Kind.ACTIVATION, "entropy")
+        if not math.isfinite(entropy) or self.least_entropy <= entropy <= self.most_entropy:
+            return ()
+        ratio = median(query_key_over_value(case, op, step) for step in late_steps(case))
+        if not ratio < self.least_ratio:
+            return ()
+        step = late_steps(case)[-1]
+        bound = self.least_entropy if entropy < self.least_entropy else self.most_entropy
+        return (
+            Evidence(op.path, Kind.ACTIVATION, "entropy", step, entropy, bound),
+            Evidence(
+                op.path, Kind.ACTIVATION_GRAD, "query_key_gradient", step, ratio, self.least_ratio
+            ),
+        )
+
+    def _finding(self, case: Case, collapsed: list[tuple[Evidence, ...]]) -> Finding:
+        entropy, ratio = collapsed[0]
+        text = (
+            _("The attention at '{layer}' looks at one position only (entropy {entropy} of 1)")
+            if entropy.observed < self.least_entropy
+            else _(
+                "The attention at '{layer}' looks at all positions alike (entropy {entropy} of 1)"
+            )
+        )
+        message = text.format(layer=entropy.path, entropy=plain(entropy.observed))
+        message += _(
+            ", and the gradient of its queries and keys is {ratio} of that of its values: it "
+            "cannot learn where to look."
+        ).format(ratio=plain(ratio.observed))
+        paths = tuple(pair[0].path for pair in collapsed)
+        return Finding(
+            code=self.code,
+            name=self.name,
+            role=self.role,
+            severity=Severity.SERIOUS,
+            axis=Axis.DEPTH,
+            message=message,
+            paths=paths[:MOST_PATHS],
+            source=case.source_of(paths),
+            evidence=tuple(each for pair in collapsed[:2] for each in pair),
+            cause=self.cause,
+        )
+
+
+RULE = AttentionCollapse()

@@ -1,0 +1,95 @@
+"""Weights that the optimizer holds and that the loss never reaches.
+
+What it finds
+    At least a quarter of the optimizer's weight matrices that no sampled backward pass reached,
+    in a run with three samples or more.
+
+Why it matters
+    A forgotten ``detach()``, a ``no_grad`` block, an output that the loss does not use, or an
+    optimizer that was built for another copy of the model: the gradient never arrives, and no
+    initialisation can help.
+
+Evidence
+    The share of the optimizer's weights without a gradient, against a quarter.
+
+Known limits
+    A part that is used on rare batches only may be missed by the samples. In a network that
+    learns, unreached weights are a note: a pooler or a head that is not in use is no illness.
+
+References
+    PyTorch documentation, Autograd mechanics (locally disabling gradient computation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from .._contracts import AbstractRule
+from .._messages import _
+from .._types import Evidence, Finding, Kind, Role, Severity
+from ._held import UNREACHED_SHARE, unreached
+from ._progress import learns_nothing
+from ._words import quoted
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Disconnected(AbstractRule):
+    """Blames weights that the loss does not reach."""
+
+    code: ClassVar[str] = "FLW001"
+    name: ClassVar[str] = "disconnected"
+    role: ClassVar[Role] = Role.CAUSE
+    cause: ClassVar[str] = "disconnected"
+
+    share: float = UNREACHED_SHARE  # of the weights; one idle pooler is no reason (chosen)
+
+    def check(self, case: Case) -> Iterable[Finding]:
+        """Return one finding: a cause where nothing is learned, else a note."""
+        part = unreached(case)
+        if part.share < self.share or not part.paths:
+            return ()
+        sick = learns_nothing(case) or not case.progress.known
+        text = (
+            _("The loss reaches none of the {of} weights that the optimizer holds.")
+            if len(part.paths) == part.of
+            else _(
+                "The loss never reaches {count} of the {of} weights that the optimizer holds: "
+                "{paths}."
+            )
+        )
+        message = text.format(count=len(part.paths), of=part.of, paths=quoted(part.paths))
+        if sick:
+            message += " " + _(
+                "Look for detach(), no_grad, an unused output, or an optimizer that was built "
+                "for another model."
+            )
+        return (
+            Finding(
+                code=self.code,
+                name=self.name,
+                role=self.role if sick else Role.NOTE,
+                severity=Severity.SERIOUS if sick else Severity.MILD,
+                message=message,
+                paths=part.paths[:8],
+                evidence=(
+                    Evidence(
+                        "optimizer",
+                        Kind.WEIGHT_GRAD,
+                        "unreached_share",
+                        case.steps[-1],
+                        part.share,
+                        self.share,
+                    ),
+                ),
+                cause=self.cause if sick else "",
+            ),
+        )
+
+
+RULE = Disconnected()

@@ -1,0 +1,129 @@
+"""Inputs that say nothing about the targets.
+
+What it finds
+    By exclusion: a network that learns nothing although its weights move, its gradient arrives
+    everywhere and no other cause is in sight, on batches from which a plain reference learner
+    finds nothing either. Or inputs that hold NaN or infinite values.
+
+Why it matters
+    Shuffled labels, a broken input pipeline and a wrong column look like a stubborn network. The
+    optimizer can be tuned for days against a task that is not there.
+
+Evidence
+    ``reference``, the progress that the reference learner makes on held-out examples of the same
+    batches, against 0.05.
+
+Known limits
+    The reference learner is a shallow one: a task that only a deep network can learn looks the
+    same. Memorised labels of a small set are not told from learned ones.
+
+References
+    Zhang et al. 2017, https://arxiv.org/abs/1611.03530 (networks and random labels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from .._contracts import AbstractRule
+from .._messages import _
+from .._types import Evidence, Finding, Kind, Role, Severity
+from ._decay import decay_wins
+from ._feed import best_fed
+from ._held import FROZEN_SHARE, UNREACHED_SHARE, frozen, unreached
+from ._progress import learns_nothing
+from ._reach import at_start, highest, lowest, over_late
+from ._stale import never_zeroed
+from ._words import plain
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class DataOrLabels(AbstractRule):
+    """Blames the data where nothing else is left to blame."""
+
+    code: ClassVar[str] = "FLW003"
+    name: ClassVar[str] = "data-or-labels"
+    role: ClassVar[Role] = Role.CAUSE
+    cause: ClassVar[str] = "data_or_labels"
+
+    found: float = 0.05  # progress of the reference: as little as memorising gets (decision rule)
+    fed: float = 0.01  # turnovers over the run (decision rule)
+    limit: float = 1.30  # decades of reach: six depth scales (Schoenholz et al. 2017)
+    worse: float = -1.0  # progress below which the optimizer is at fault (decision rule)
+    fewest_steps: int = 20  # shorter runs are trials, not trainings (decision rule)
+
+    def check(self, case: Case) -> Iterable[Finding]:
+        """Return one finding on the data."""
+        from ..analysis.conditions import nonfinite_inputs, nonfinite_step  # noqa: PLC0415 (numpy)
+
+        if nonfinite_inputs(case):
+            return (self._broken(case),)
+        if nonfinite_step(case) is not None or not learns_nothing(case):
+            return ()
+        progress = case.progress
+        if not progress.reference < self.found or case.total_steps < self.fewest_steps:
+            return ()
+        if progress.u < self.worse or not self._flows(case) or self._otherwise(case):
+            return ()
+        message = _(
+            "The weights move and the gradient reaches every layer, yet nothing is learned; a "
+            "plain reference learner finds nothing in these batches either ({found}). By exclusion, "
+            "look at the data: are inputs and targets still in step?"
+        ).format(found=plain(progress.reference))
+        step = case.steps[-1]
+        return (
+            self._finding(
+                message,
+                Evidence("loss", Kind.LOSS, "reference", step, progress.reference, self.found),
+                Evidence("loss", Kind.LOSS, "progress", step, progress.u, self.found),
+            ),
+        )
+
+    def _flows(self, case: Case) -> bool:
+        """Whether the gradient arrives, at the start and at the end, and no layer is dead."""
+        start, late = at_start(case), over_late(case)
+        if not start or any(case.dead_layers):
+            return False
+        sound = highest(start) <= self.limit and lowest(start) >= -self.limit
+        return sound and lowest(late) >= -self.limit
+
+    def _otherwise(self, case: Case) -> bool:
+        """Whether another cause is in sight."""
+        best = best_fed(case)
+        hungry = best is None or best.feed < self.fed
+        cut = unreached(case).share >= UNREACHED_SHARE or frozen(case).share > FROZEN_SHARE
+        return hungry or cut or never_zeroed(case) or bool(decay_wins(case))
+
+    def _broken(self, case: Case) -> Finding:
+        steps, values = case.readings.series("input", Kind.ACTIVATION, "nonfinite")
+        found = [
+            (step, value)
+            for step, value in zip(steps.tolist(), values.tolist(), strict=True)
+            if value > 0
+        ]
+        message = _(
+            "The data that goes into the model holds NaN or infinite values at step {step}."
+        ).format(step=found[0][0])
+        return self._finding(
+            message, Evidence("input", Kind.ACTIVATION, "nonfinite", *found[0], 0.0)
+        )
+
+    def _finding(self, message: str, *evidence: Evidence) -> Finding:
+        return Finding(
+            code=self.code,
+            name=self.name,
+            role=self.role,
+            severity=Severity.SERIOUS,
+            message=message,
+            evidence=evidence,
+            cause=self.cause,
+        )
+
+
+RULE = DataOrLabels()

@@ -1,0 +1,120 @@
+"""Regression targets that are far out of the network's reach.
+
+What it finds
+    In a regression that learns nothing: targets whose distance from the network's first outputs
+    is more than ten times larger than unit size and than those outputs.
+
+Why it matters
+    A network at a sound initialisation answers with numbers of order one. Towards targets of a
+    million the last bias alone has to travel a million: with Adam that takes a million over the
+    learning rate in steps, and with SGD the squared error makes the gradient so large that the
+    first step throws the weights away.
+
+Evidence
+    ``target_distance``, the root mean square of target minus output at the first sampled step,
+    worked out from the loss and its gradient (so that a scaled loss changes nothing), against
+    the size of the outputs.
+
+Known limits
+    Needs one squared, Huber or smooth L1 loss on one output; for the robust ones the distance
+    is right within a factor of two. The size of the outputs is that of independent weights.
+
+References
+    LeCun et al. 1998, Efficient BackProp (normalising inputs and targets).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from .._contracts import AbstractRule
+from .._messages import _
+from .._types import Evidence, Finding, Kind, Role, Severity
+from ..flow import base_name
+from ._progress import learns_nothing
+from ._samples import value_at
+from ._words import plain
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+    from ..flow import Op
+
+_REGRESSIONS = frozenset({"MseLoss", "SmoothL1Loss", "HuberLoss", "Pow"})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TargetScale(AbstractRule):
+    """Blames targets that are too far away."""
+
+    code: ClassVar[str] = "FLW004"
+    name: ClassVar[str] = "target-scale"
+    role: ClassVar[Role] = Role.CAUSE
+    needs: ClassVar[frozenset[str]] = frozenset({"baseline", "norm"})
+    cause: ClassVar[str] = "target_scale"
+
+    far: float = 10.0  # times the size of the outputs, or one (chosen: one order)
+
+    def check(self, case: Case) -> Iterable[Finding]:
+        """Return one finding on the targets."""
+        found = _output_and_loss(case)
+        if found is None or not learns_nothing(case):
+            return ()
+        output, term = found
+        step = case.steps[0]
+        gradient = value_at(case, output.path, Kind.ACTIVATION_GRAD, "norm", step)
+        loss = value_at(case, term, Kind.LOSS, "value", step)
+        if not gradient > 0.0:
+            return ()
+        # L = w mean(e^2) and |dL/do|^2 = 4 w^2 mean(e^2) / n, so that w cancels
+        distance = 2.0 * loss / (math.sqrt(math.prod(output.shape)) * gradient)
+        reach = max(1.0, _output_size(case, step))
+        if not distance > self.far * reach:
+            return ()
+        message = _(
+            "The targets are {distance} away from what the network answers at the start, which is "
+            "of the size of {reach}: standardize the targets."
+        ).format(distance=plain(distance), reach=plain(reach))
+        return (
+            Finding(
+                code=self.code,
+                name=self.name,
+                role=self.role,
+                severity=Severity.SERIOUS,
+                message=message,
+                paths=(output.path,),
+                source=case.source_of((term,)),
+                evidence=(
+                    Evidence(output.path, Kind.LOSS, "target_distance", step, distance, reach),
+                ),
+                cause=self.cause,
+            ),
+        )
+
+
+def _output_and_loss(case: Case) -> tuple[Op, str] | None:
+    """Return the lone output and the path of the lone regression term."""
+    if not case.steps or len(case.graph.outputs) != 1:
+        return None
+    terms = [path for path in case.readings.paths(Kind.LOSS, "value") if path != "loss"]
+    nodes = {op.path: base_name(op.node) for op in case.graph.ops}
+    if len(terms) != 1 or nodes.get(terms[0]) not in _REGRESSIONS:
+        return None
+    output = case.graph.ops[case.graph.outputs[0]]
+    return (output, terms[0]) if output.shape else None
+
+
+def _output_size(case: Case, step: int) -> float:
+    """Return the size of the outputs that the last layer makes of its input, 0 if unknown."""
+    if not case.layers:
+        return 0.0
+    head = case.layers[0].path
+    size = value_at(case, head, Kind.ACTIVATION, "input_rms", step)
+    size *= value_at(case, head, Kind.WEIGHT, "scale", step)
+    return size if math.isfinite(size) else 0.0
+
+
+RULE = TargetScale()

@@ -1,0 +1,101 @@
+"""A loss or a gradient that became NaN or infinite.
+
+What it finds
+    The first step with a loss or a weight gradient that is no finite number.
+
+Why it matters
+    One such gradient makes every weight it touches NaN at the next step, and a NaN weight never
+    comes back. Nothing that happens afterwards is training.
+
+Evidence
+    The value at that step, against the last finite loss before it.
+
+Known limits
+    A step that a gradient scaler skips on purpose is not reported: the losses and weights stay
+    finite. Between sampled steps only the loss is looked at, so a gradient may have broken a
+    little earlier than is said.
+
+References
+    Micikevicius et al. 2018, Mixed Precision Training, https://arxiv.org/abs/1710.03740.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from .._contracts import AbstractRule
+from .._messages import _
+from .._types import Evidence, Finding, Kind, Role, Severity
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class NonFinite(AbstractRule):
+    """Finds the first step whose numbers are no numbers."""
+
+    code: ClassVar[str] = "GRD003"
+    name: ClassVar[str] = "non-finite"
+    role: ClassVar[Role] = Role.SYMPTOM
+
+    def check(self, case: Case) -> Iterable[Finding]:
+        """Return one finding on the first broken step."""
+        from ..analysis.conditions import nonfinite_inputs, nonfinite_step  # noqa: PLC0415 (numpy)
+
+        step = nonfinite_step(case)
+        if step is None:
+            return ()
+        paths = _broken_weights(case, step)
+        if nonfinite_inputs(case):
+            message = _(
+                "The data that goes into the model holds NaN or infinite values, and so do the "
+                "loss and the gradients from step {step} on."
+            )
+        elif step == case.progress.nonfinite_step:
+            message = _("The loss became NaN or infinite at step {step}.")
+        else:
+            message = _("The gradient of '{layer}' became NaN or infinite at step {step}.")
+        return (
+            Finding(
+                code=self.code,
+                name=self.name,
+                role=self.role,
+                severity=Severity.FATAL,
+                message=message.format(step=step, layer=paths[0] if paths else "?"),
+                paths=paths[:8],
+                evidence=_evidence(case, step, paths),
+            ),
+        )
+
+
+def _broken_weights(case: Case, step: int) -> tuple[str, ...]:
+    found = []
+    for path in case.readings.paths(Kind.WEIGHT_GRAD, "norm"):
+        steps, values = case.readings.series(path, Kind.WEIGHT_GRAD, "norm")
+        pairs = zip(steps.tolist(), values.tolist(), strict=True)
+        if any(when == step and not math.isfinite(value) for when, value in pairs):
+            found.append(path)
+    return tuple(found)
+
+
+def _evidence(case: Case, step: int, paths: tuple[str, ...]) -> tuple[Evidence, ...]:
+    steps, losses = case.readings.losses
+    before = math.nan
+    evidence = []
+    for when, loss in zip(steps.tolist(), losses.tolist(), strict=True):
+        if when < step and math.isfinite(loss):
+            before = loss
+        if when == step:
+            evidence.append(Evidence("loss", Kind.LOSS, "value", step, loss, before))
+    broken = [
+        Evidence(path, Kind.WEIGHT_GRAD, "norm", step, math.inf, math.nan) for path in paths[:3]
+    ]
+    return (*evidence, *broken)
+
+
+RULE = NonFinite()

@@ -1,0 +1,85 @@
+"""A network that learns, and lost much of the run before its gradient arrived.
+
+What it finds
+    A training that has learned, in which the reach of some layer was below 1.30 decades for a
+    quarter of the run or more. Once half of the way is made, only the time before half of the
+    final progress counts.
+
+Why it matters
+    An adaptive optimizer can pull a network out of a bad start: every layer gets its learning
+    rate, and after some turnovers of the weights the reach heals. The steps until then bought
+    nothing but that. A better start may reach the same loss sooner.
+
+Evidence
+    ``lost_share`` of the run, against a quarter.
+
+Known limits
+    A note and no symptom: repaired ones of such networks are often no faster, so only a trial
+    can tell.
+
+References
+    Decision rule of this project (an accusation by lost time alone convicts healthy networks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from .._contracts import AbstractRule
+from .._messages import _
+from .._types import Axis, Evidence, Finding, Kind, Role, Severity
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LostTime(AbstractRule):
+    """Notes a run that spent much of its time without a gradient in its first layers."""
+
+    code: ClassVar[str] = "GRD008"
+    name: ClassVar[str] = "lost-time"
+    role: ClassVar[Role] = Role.NOTE
+    needs: ClassVar[frozenset[str]] = frozenset({"norm", "baseline"})
+
+    most_lost: float = 0.25  # of the run (decision rule)
+
+    def check(self, case: Case) -> Iterable[Finding]:
+        """Return one mild note."""
+        from ..analysis.conditions import lost_share  # noqa: PLC0415 (numpy)
+
+        if not case.progress.informed:
+            return ()
+        lost = lost_share(case)
+        if lost < self.most_lost:
+            return ()
+        message = _(
+            "The network learns, but for {lost:.0%} of the run ({steps} steps) its gradient did "
+            "not reach the first layers; another initialisation may save that time."
+        ).format(lost=lost, steps=round(lost * case.total_steps))
+        return (
+            Finding(
+                code=self.code,
+                name=self.name,
+                role=self.role,
+                severity=Severity.MILD,
+                axis=Axis.DEPTH,
+                message=message,
+                evidence=(
+                    Evidence(
+                        "loss",
+                        Kind.ACTIVATION_GRAD,
+                        "lost_share",
+                        case.steps[-1],
+                        lost,
+                        self.most_lost,
+                    ),
+                ),
+            ),
+        )
+
+
+RULE = LostTime()

@@ -1,0 +1,76 @@
+"""A deep network of GELU, SiLU or Mish without anything that holds its signal.
+
+What it finds
+    Smooth activations whose slope has drifted away from what their initialisation was made for,
+    in a network without a normalisation layer.
+
+Why it matters
+    The critical point of these activations repels: a signal slightly too small becomes smaller
+    with every layer, and its slope goes to one half; one slightly too large grows. He
+    initialisation alone holds a GELU network up to about ten or twenty layers.
+
+Evidence
+    ``mean_squared_slope`` at the ops that claim most, at the blamed step, against what it would
+    be without the claim; and the claim on the reach, in decades.
+
+Known limits
+    A skip connection holds the signal as well and may be the better repair. Which of the two is
+    missing, the account cannot tell.
+
+References
+    Theory reference of this project: the slope of the length map at the critical point is 1.09
+    for GELU, 1.10 for SiLU, 1.04 for Mish. Schoenholz et al. 2017,
+    https://arxiv.org/abs/1611.01232.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from .._contracts import AbstractRule
+from .._messages import _
+from .._types import Finding, Kind, Role
+from ._blame import activation_word, find_blame, finding_of, without_claim
+from ._words import times
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class MissingNormalization(AbstractRule):
+    """Blames the drift of a smooth activation that nothing normalizes."""
+
+    code: ClassVar[str] = "NRM001"
+    name: ClassVar[str] = "missing-normalization"
+    role: ClassVar[Role] = Role.CAUSE
+    needs: ClassVar[frozenset[str]] = frozenset({"mean_squared_slope"})
+    cause: ClassVar[str] = "missing_normalization"
+
+    limit: float = 1.30  # decades: six depth scales (Schoenholz et al. 2017)
+    least_share: float = 0.05  # of the symptom (chosen: what alignment alone may amount to)
+
+    def check(self, case: Case) -> Iterable[Finding]:
+        """Return one finding with the ops that claim most."""
+        blame = find_blame(case, self.cause, limit=self.limit, least_share=self.least_share)
+        if blame is None:
+            return ()
+        evidence = without_claim(case, blame, Kind.ACTIVATION, "mean_squared_slope", power=2)
+        message = _(
+            "Nothing holds the signal of {activation} at '{layer}' ({count} places in all), so "
+            "that its slope drifts: that changes the gradient {factor} times, {share:.0%} of the "
+            "symptom."
+        ).format(
+            activation=activation_word(case, blame.paths[0]),
+            layer=blame.paths[0],
+            count=len(blame.paths),
+            factor=times(blame.decades),
+            share=blame.share,
+        )
+        return (finding_of(self, case, blame, message, evidence=evidence),)
+
+
+RULE = MissingNormalization()
