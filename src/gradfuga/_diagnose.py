@@ -55,6 +55,8 @@ _CAUSES_OF = {
         "disconnected",
         "frozen",
         "target_scale",
+        "clipped_away",
+        "adam_epsilon",
         "learning_rate_too_high",
         "learning_rate_too_low",
         "dead_relu",

@@ -179,15 +179,15 @@ class Readings:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Readings:
-        """Read a run folder back.
+        """Read one recorded training back: its own folder, or a run that holds only one.
 
         Raises:
-            RunFolderError: it is no run folder, or it is damaged.
+            RunFolderError: it is no run folder, it is damaged, or it holds several trainings.
             NewerSchemaError: it was written by a newer gradfuga.
         """
         import pyarrow.parquet as pq  # noqa: PLC0415 (0.4 s that --help must not pay)
 
-        source = Path(folder)
+        source = _only_training(Path(folder))
         manifest = _read_manifest(source)
         try:
             graph = FlowGraph.from_json(json.loads((source / "graph.json").read_text("utf-8")))
@@ -248,6 +248,20 @@ def write_manifest(readings: Readings, folder: Path, *, parts: int) -> None:
         scratch = folder / f"{name}.tmp"
         scratch.write_text(json.dumps(content), "utf-8")
         scratch.replace(folder / name)
+
+
+def _only_training(folder: Path) -> Path:
+    """Return the folder of the one training that the run in `folder` holds."""
+    if (folder / MANIFEST).exists():
+        return folder
+    inside = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    if len(inside) > 1:
+        raise RunFolderError(
+            f"expected the folder of one training at '{folder}'",
+            f"got a run of {len(inside)}",
+            f"Open one of them: '{inside[0]}'.",
+        )
+    return inside[0] if inside else folder
 
 
 def _read_manifest(folder: Path) -> dict[str, dict]:  # type: ignore[type-arg]
