@@ -59,7 +59,6 @@ class Op:
     shape: tuple[int, ...] = ()
     sequence: int = 0
 
-
     @property
     def name(self) -> str:
         """The op's name as a user would write it, such as ``"native_layer_norm"``."""

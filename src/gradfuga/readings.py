@@ -117,7 +117,9 @@ class Readings:
         row_of = {step: row for row, step in enumerate(steps)}
         out = np.full((len(steps), len(paths)), np.nan)
         for column, path in enumerate(paths):
-            for step, value in zip(*self._series.get((path, kind, statistic), ((), ())), strict=True):
+            for step, value in zip(
+                *self._series.get((path, kind, statistic), ((), ())), strict=True
+            ):
                 if step in row_of:
                     out[row_of[step], column] = value
         return out
@@ -196,7 +198,7 @@ class Readings:
             raise _damaged(source, error) from error
         rows: list[Reading] = []
         kinds = {kind.value: kind for kind in Kind}
-        for part in sorted(source.glob("part-*.parquet")):
+        for part in _parts(source, manifest):
             try:
                 columns = pq.read_table(part).to_pydict()
                 rows.extend(
@@ -287,6 +289,15 @@ def _read_manifest(folder: Path) -> dict[str, dict]:  # type: ignore[type-arg]
             "Read it with the gradfuga that wrote it, or a newer one: pip install -U gradfuga.",
         )
     return manifest
+
+
+def _parts(folder: Path, manifest: Mapping[str, object]) -> list[Path]:
+    """Return the parts that the manifest counts: others are an older run's in the same folder."""
+    count = manifest.get("parts")
+    names = sorted(folder.glob("part-*.parquet"))
+    if not isinstance(count, int):
+        return names
+    return [name for name in names if name < folder / f"part-{count:05d}.parquet"]
 
 
 def _record_from_json(raw: dict) -> RunRecord:  # type: ignore[type-arg]

@@ -60,9 +60,7 @@ class Cadence:
 
     @property
     def _in_startup(self) -> bool:
-        return (
-            self.startup_samples < STARTUP_SAMPLES and self.startup_seconds < STARTUP_SECONDS
-        )
+        return self.startup_samples < STARTUP_SAMPLES and self.startup_seconds < STARTUP_SECONDS
 
     def note(self, step: int, *, seconds: float, ours: float, sampled: bool) -> None:
         """Learn from one finished step.

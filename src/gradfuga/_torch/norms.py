@@ -84,3 +84,17 @@ def resolve(values: Sequence[Measured]) -> list[float]:
         for (position, _), number in zip(held, stacked.tolist(), strict=True):
             out[position] = float(number)
     return out
+
+
+def is_zero(norm: Measured) -> bool:
+    """Whether a norm is known to be zero; one still on its device is not waited for."""
+    return isinstance(norm, float) and norm == 0.0
+
+
+def joint(values: Sequence[Measured]) -> float:
+    """Return the norm of everything together, from the norms of its parts."""
+    numbers = resolve(values)
+    largest = max(numbers, default=0.0)
+    if largest in (0.0, float("inf")) or largest != largest:  # noqa: PLR0124
+        return largest
+    return largest * float(sum((number / largest) ** 2 for number in numbers) ** 0.5)

@@ -88,7 +88,7 @@ def attenuation(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[Meas
     out: list[Measured | None] = []
     for parameter in parameters:
         state = optimizer.state.get(parameter, {})
-        second = state.get("exp_avg_sq", state.get("square_avg"))
+        second = state.get("max_exp_avg_sq", state.get("exp_avg_sq", state.get("square_avg")))
         group = settings.get(id(parameter), {})
         eps = group.get("eps")
         if not isinstance(second, Tensor) or not isinstance(eps, float) or "acc_delta" in state:
@@ -97,7 +97,7 @@ def attenuation(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[Meas
         root = second.to(torch.float64).sqrt()
         betas = group.get("betas")
         steps = state.get("step")
-        if isinstance(betas, tuple) and steps is not None and "exp_avg_sq" in state:
+        if isinstance(betas, tuple | list) and steps is not None and "exp_avg_sq" in state:
             root = root / (1.0 - float(betas[1]) ** torch.as_tensor(steps).to(root)).sqrt()
         moving = root > 0
         share = torch.where(moving, root / (root + eps), 0.0).sum() / moving.sum().clamp_min(1)

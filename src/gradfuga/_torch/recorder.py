@@ -24,6 +24,7 @@ MOST_LOSSES = 16_384
 _FLUSH_ROWS = 50_000
 _FLUSH_SECONDS = 10.0
 _PENDING_LOSSES = 256
+_KEPT = 16  # first steps, and first losses that are not finite, that thinning leaves alone
 
 _Key = tuple[str, Kind, str]
 
@@ -119,11 +120,12 @@ class Recorder:
 
 
 def _thinned(values: dict[int, float]) -> dict[int, float]:
-    """Keep every second of the older half; what is not finite stays."""
+    """Keep every second of the older half; the first ones that are not finite stay."""
     steps = sorted(values)
     half = len(steps) // 2
-    first, old, new = steps[:16], steps[16:half], steps[half:]
-    kept = [s for place, s in enumerate(old) if place % 2 == 0 or not math.isfinite(values[s])]
+    first, old, new = steps[:_KEPT], steps[_KEPT:half], steps[half:]
+    broken = frozenset([s for s in old if not math.isfinite(values[s])][:_KEPT])
+    kept = [s for place, s in enumerate(old) if place % 2 == 0 or s in broken]
     return {step: values[step] for step in (*first, *kept, *new)}
 
 

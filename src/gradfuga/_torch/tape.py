@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -221,9 +222,9 @@ def _add(one: Measured | None, other: Measured) -> Measured:
     if one is None:
         return other
     if isinstance(one, float) and isinstance(other, float):
-        return float((one * one + other * other) ** 0.5) if max(one, other) > 1e-140 else max(one, other)  # noqa: E501,PLR2004
+        return math.hypot(one, other)
     both = torch.stack([torch.as_tensor(one), torch.as_tensor(other)])
-    return torch.linalg.vector_norm(both)
+    return norm(both)
 
 
 def _gradients(parameters: Sequence[Tensor]) -> tuple[Measured, ...]:

@@ -20,7 +20,7 @@ from .cadence import Cadence
 from .examples import ExampleBook
 from .loss import TargetPool
 from .naming import Names, build_graph, names_of
-from .norms import Measured, norms, resolve
+from .norms import Measured, is_zero, joint, norms, resolve
 from .parameters import (
     Before,
     attenuation,
@@ -125,7 +125,10 @@ class Training:
             self.recorder.loss(step, loss)
         if self._before is not None:
             self._optimizer = weakref.ref(optimizer)
-            self._sample(step, optimizer, entries, self._before)
+            try:
+                self._sample(step, optimizer, entries, self._before)
+            except Exception as error:  # noqa: BLE001 (a sample that fails costs a sample)
+                warn_once("the parameters' reading", error)
             self._sampled.append(step)
             self._sampled = self.recorder.thin(self._sampled)
         if sampled or step % 64 == 0:
@@ -144,7 +147,7 @@ class Training:
             self.cadence.note(step, seconds=ours, ours=ours, sampled=sampled)
         self._last_end = now
         self.due = self.cadence.due(self.steps)
-        if sampled:
+        if sampled or step % 64 == 0:
             self.recorder.flush(self._graph, self.record())
 
     def _watch_level(self, step: int, loss: float) -> None:
@@ -169,15 +172,17 @@ class Training:
                 self._write_tape(step, record, before.parameters)
             except Exception as error:  # noqa: BLE001
                 warn_once("the tape's reading", error)
+        # a gradient reaches what the tape cannot open too (a reentrant checkpoint), or what
+        # another backward pass than the one read has reached
+        arrived = zip(before.parameters, before.gradient, strict=True)
+        self._reached.update(id(p) for p, norm in arrived if not is_zero(norm))
         names = self._name_parameters(before.parameters, record)
         samples = len(self._sampled)
         if samples & (samples - 1) == 0:  # now and then: freezing and thawing is rare
             self._parameter_records = self._describe_parameters(optimizer, names)
         self._write_parameters(step, optimizer, names, entries, before)
 
-    def _name_parameters(
-        self, parameters: Sequence[Tensor], record: TapeRecord | None
-    ) -> Names:
+    def _name_parameters(self, parameters: Sequence[Tensor], record: TapeRecord | None) -> Names:
         known = self._names
         if known is None or any(id(p) not in known.parameters for p in parameters):
             given = self._model() if self._model is not None else None
@@ -188,9 +193,7 @@ class Training:
             self._names = known = names_of(parameters, candidates, frames=given is None)
         return known
 
-    def _write_tape(
-        self, step: int, record: TapeRecord, parameters: Sequence[Tensor]
-    ) -> None:
+    def _write_tape(self, step: int, record: TapeRecord, parameters: Sequence[Tensor]) -> None:
         names = self._name_parameters(parameters, record)
         signature = record.walk.signature
         graph = self._graphs.get(signature)
@@ -267,13 +270,13 @@ class Training:
         for path, share in zip(paths, attenuation(optimizer, parameters), strict=True):
             if share is not None:
                 add(step, path, Kind.UPDATE, "attenuation", share)
-        given = _joint(before.gradient)
-        whole = _joint(unclipped)
-        if 0.0 < whole < float("inf"):
+        whole = joint(unclipped)
+        if 0.0 < whole < float("inf") and self._entries:  # a closure's passes run in the step
+            given = joint(before.gradient)
             add(step, "optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", given / whole)
         first = next((entry.record for entry in entries if entry.record is not None), None)
         if first is not None and whole > 0.0:
-            add(step, "optimizer", Kind.WEIGHT_GRAD, "stale", _joint(first.stale) / whole)
+            add(step, "optimizer", Kind.WEIGHT_GRAD, "stale", joint(first.stale) / whole)
         if "lr" in self._settings:
             add(step, "optimizer", Kind.UPDATE, "learning_rate", self._settings["lr"])
 
@@ -346,16 +349,8 @@ def _mean(losses: Sequence[Measured]) -> Measured | None:
     if not losses:
         return None
     if all(isinstance(loss, float) for loss in losses):
-        return sum(losses) / len(losses)  # type: ignore[arg-type,return-value]  # all floats
+        return sum(losses) / len(losses)
     return torch.stack([torch.as_tensor(loss) for loss in losses]).mean()
-
-
-def _joint(values: Sequence[Measured]) -> float:
-    numbers = resolve(values)
-    largest = max(numbers, default=0.0)
-    if largest in (0.0, float("inf")) or largest != largest:  # noqa: PLR0124
-        return largest
-    return largest * sum((number / largest) ** 2 for number in numbers) ** 0.5
 
 
 def _unclipped(
@@ -369,9 +364,7 @@ def _unclipped(
             seen.update((id(p), value) for p, value in pairs)
         if entry.gradients is not None:
             seen.update((id(p), v) for p, v in zip(*entry.gradients, strict=True))
-    return [
-        seen.get(id(p), given) for p, given in zip(parameters, before.gradient, strict=True)
-    ]
+    return [seen.get(id(p), given) for p, given in zip(parameters, before.gradient, strict=True)]
 
 
 def _settings(optimizer: Optimizer) -> dict[str, float]:

@@ -70,6 +70,7 @@ def walk(roots: Sequence[Tensor]) -> Walk:
             nexts
             and node not in starts
             and role_of(node.name()) not in _LAYER_ROLES
+            and not _normalizes_data(node, following[node])
             and all(child in weight_side for child in nexts)
         ):
             weight_side[node] = tuple(p for child in nexts for p in weight_side[child])
@@ -94,6 +95,11 @@ def walk(roots: Sequence[Tensor]) -> Walk:
         leaves=tuple(leaves),
         roots=tuple(index[node] for node in dict.fromkeys(starts) if node in index),
     )
+
+
+def _normalizes_data(node: Node, successors: tuple[tuple[Node | None, int], ...]) -> bool:
+    """Whether the op normalises data that needs no gradient: only its scale and shift train."""
+    return role_of(node.name()) is OpRole.NORMALIZATION and successors[0][0] is None
 
 
 def _postorder(

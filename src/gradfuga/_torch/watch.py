@@ -28,6 +28,7 @@ from .recorder import Recorder, warn_once
 from .spies import ForwardSpies
 from .tape import Tape
 from .training import Entry, Training
+from .turns import Turns
 
 _MOST_TRAININGS = 64  # a script that makes more optimizers is searching, not training
 _MOST_ENTRIES = 64  # backward passes without a step (adversarial examples, say)
@@ -77,12 +78,16 @@ class Watch:
         self._of_parameters: dict[frozenset[int], Training] = {}
         self._spies = ForwardSpies()
         self._entries: list[Entry] = []
+        self._turns = Turns()
+        self._several = False  # whether more than one optimizer steps now, observed or not
+        self._others = False  # whether one steps that is not observed
         self._stepped = False
         self._tape_read = False
         self._nested = False
         self._sampling = True  # whether the coming step is sampled; settled after each step
         self._sources_wanted = True
         self._sources_on = False
+        self._anomaly_before = False
         self._thread = 0
         self._handles: list[RemovableHandle] = []
         self._backward: Callable[..., None] | None = None
@@ -94,6 +99,7 @@ class Watch:
     def attach(self) -> None:
         """Put the seams in place."""
         self._thread = threading.get_ident()
+        self._anomaly_before = torch.is_anomaly_enabled()
         self._handles = [
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
@@ -119,6 +125,10 @@ class Watch:
             torch.autograd.backward = self._backward
         self._backward = None
         self._disarm()
+        # a `detect_anomaly` block of the program that began while ours was on has restored ours
+        ours = torch.is_anomaly_enabled() and not torch.is_anomaly_check_nan_enabled()
+        if ours and not self._anomaly_before:
+            torch.set_anomaly_enabled(False)
         self._entries.clear()
 
     def _arm(self) -> None:
@@ -135,9 +145,10 @@ class Watch:
         self._sources_off()
 
     def _sources_off(self) -> None:
-        if self._sources_on:
+        # with check_nan on, the program has switched anomaly mode on by itself meanwhile
+        if self._sources_on and not torch.is_anomaly_check_nan_enabled():
             torch.set_anomaly_enabled(False)
-            self._sources_on = False
+        self._sources_on = False
 
     def _failed(self, what: str, error: Exception) -> None:
         if what not in self._failed_once:
@@ -160,7 +171,7 @@ class Watch:
             original(*args, **kwargs)
         finally:
             self._nested = False
-            if entry is not None and self._sampling:
+            if tape is not None or (entry is not None and self._sampling):
                 started = time.perf_counter()
                 self._close_entry(entry, tape)
                 ours += time.perf_counter() - started
@@ -203,18 +214,23 @@ class Watch:
     def _wants_tape(self) -> bool:
         """Read each optimizer's first backward pass of a step; micro-batches repeat it."""
         read = [entry.record for entry in self._entries if entry.record is not None]
-        return not read or len(self.trainings) != 1
+        return not read or self._several or not self.trainings
 
-    def _close_entry(self, entry: Entry, tape: Tape | None) -> None:
+    def _close_entry(self, entry: Entry | None, tape: Tape | None) -> None:
         try:
+            read: frozenset[int] = frozenset()
             if tape is not None:
                 tape.close()
                 self._spies.forget()
-            else:
-                parameters = tuple(
-                    p for training in self.trainings for p in training.live_parameters()
-                )
-                held = tuple(p for p in parameters if p.grad is not None)
+                read = frozenset(id(p) for p in tape.record.parameters)
+            # what the tape did not read (other micro-batches, opaque regions) shows in `.grad`
+            held = tuple(
+                p
+                for training in self.trainings
+                for p in training.live_parameters()
+                if id(p) not in read and p.grad is not None
+            )
+            if entry is not None and held:
                 with torch.no_grad():
                     values: list[Measured] = norms([p.grad.detach() for p in held])  # type: ignore[union-attr]  # filtered above
                 entry.gradients = (held, tuple(values))
@@ -227,18 +243,22 @@ class Watch:
         try:
             training = self._training_of(optimizer)
             if training is not None:
-                training.before(optimizer, self._entries_of(optimizer))
+                self._turns.take(training)
+                training.before(optimizer, self._entries_of(optimizer, training))
         except Exception as error:  # noqa: BLE001
             self._failed("looking at the optimizer before its step", error)
 
     def _after_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         try:
             training = self._training_of(optimizer)
-            if training is None:
-                return
-            training.after(optimizer, self._entries_of(optimizer))
             self._stepped = True
-            self._sampling = any(each.due for each in self.trainings)
+            if training is None:
+                self._others = self._several = True
+                return
+            training.after(optimizer, self._entries_of(optimizer, training))
+            awake = [each for each in self.trainings if self._turns.awake(each)]
+            self._several = self._others or len(awake) > 1
+            self._sampling = any(each.due for each in awake)
             if self._sampling:
                 self._sources_wanted = any(not each.knows_sources for each in self.trainings)
                 self._arm()
@@ -274,32 +294,16 @@ class Watch:
         self._of_optimizer[optimizer] = known
         return known
 
-    def _entries_of(self, optimizer: Optimizer) -> list[Entry]:
-        """Return the waiting backward passes that are this optimizer's.
-
-        On sampled steps the tape tells which parameters each pass reached; a pass that reached
-        this optimizer's alone is preferred to one that reached others' too (in a GAN the
-        generator's loss runs through the discriminator).
-        """
+    def _entries_of(self, optimizer: Optimizer, training: Training) -> list[Entry]:
+        """Return the waiting backward passes that are this optimizer's."""
         taker = id(optimizer)
         waiting = [entry for entry in self._entries if taker not in entry.taken_by]
         for entry in waiting:
             entry.taken_by.append(taker)
-        if len(self.trainings) < 2:  # noqa: PLR2004
-            return waiting
-        own = {id(p) for p in trainable(optimizer)}
-        mine: list[Entry] = []
-        strangers: dict[int, int] = {}
-        for entry in waiting:
-            if entry.record is None:
-                mine.append(entry)
-                continue
-            reached = {id(p) for p in entry.record.parameters}
-            if reached & own:
-                mine.append(entry)
-                strangers[id(entry)] = len(reached - own)
-        fewest = min(strangers.values(), default=0)
-        return [entry for entry in mine if strangers.get(id(entry), fewest) == fewest]
+        first = all(entry.record is not None for entry in waiting)  # every pass was read
+        if waiting and (self._several or first):
+            return self._turns.share(training, waiting, trainable(optimizer))
+        return waiting
 
     # -- the end ---------------------------------------------------------------------------
 

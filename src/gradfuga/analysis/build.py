@@ -9,7 +9,7 @@ import numpy as np
 
 from .._types import Kind
 from ..flow import FlowGraph, OpRole
-from ..readings import Readings
+from ..readings import ParameterRecord, Readings
 from .account import Account
 from .case import Case, Layer
 from .claims import Stage, account, stages
@@ -31,7 +31,7 @@ def build_case(readings: Readings) -> Case:
     steps = record.sampled
     line = graph.main_line
     cut = stages(graph, line)
-    layers = _layers(graph, cut)
+    layers = _layers(graph, cut, record.parameters)
     norms = readings.matrix([op.path for op in graph.ops], Kind.ACTIVATION_GRAD, "norm", steps)
     output = np.sqrt(np.square(norms[:, list(graph.outputs)]).sum(axis=1))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -93,15 +93,17 @@ def late_samples(steps: tuple[int, ...], total: int) -> list[int]:
     return late[-_LATE_SAMPLES:] or ([len(steps) - 1] if steps else [])
 
 
-def _layers(graph: FlowGraph, cut: tuple[Stage, ...]) -> tuple[Layer, ...]:
+def _layers(
+    graph: FlowGraph, cut: tuple[Stage, ...], parameters: tuple[ParameterRecord, ...]
+) -> tuple[Layer, ...]:
     gated = frozenset(index for stage in cut if stage.bypassed for index in stage.inner)
+    sizes = {p.path: math.prod(p.shape) for p in parameters if len(p.shape) > 1}
     out = []
     for index in graph.layers:
         op = graph.ops[index]
-        weight = next((n for n in op.parameters if n.endswith("weight")), "")
-        out.append(
-            Layer(index, op.path, weight or (op.parameters or ("",))[-1], gated=index in gated)
-        )
+        heavy = [name for name in op.parameters if name in sizes]
+        weight = max(heavy, key=lambda name: sizes[name], default=(op.parameters or ("",))[-1])
+        out.append(Layer(index, op.path, weight, gated=index in gated))
     return tuple(out)
 
 
@@ -115,15 +117,17 @@ def _structural(graph: FlowGraph, decades: Floats) -> Floats:
         out[:, op.index] = out[:, above]
         edges = graph.producers[above]
         lone = len(edges) == 1 and edges[0].producer == op.index
-        if lone and len(graph.consumers[op.index]) == 1 and graph.ops[above].role is OpRole.STRUCTURAL:
+        if (
+            lone
+            and len(graph.consumers[op.index]) == 1
+            and graph.ops[above].role is OpRole.STRUCTURAL
+        ):
             gain = decades[:, op.index] - decades[:, above]
             out[:, op.index] += np.where(np.isfinite(gain), gain, 0.0)
     return out
 
 
-def _update_ratio(
-    readings: Readings, layers: tuple[Layer, ...], steps: tuple[int, ...]
-) -> Floats:
+def _update_ratio(readings: Readings, layers: tuple[Layer, ...], steps: tuple[int, ...]) -> Floats:
     names = [layer.weight for layer in layers]
     update = readings.matrix(names, Kind.UPDATE, "norm", steps)
     weight = readings.matrix(names, Kind.WEIGHT, "norm", steps)

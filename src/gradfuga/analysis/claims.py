@@ -98,7 +98,7 @@ def account(readings: Readings, step: int, line_stages: Sequence[Stage] | None =
     line = graph.main_line
     values = _Values(readings, step)
     cut = stages(graph, line) if line_stages is None else line_stages
-    raw: list[Claim] = []
+    raw = _gathering(graph, line, values)
     seen_layer = bool(line) and graph.ops[line[0]].index in graph.layers
     for stage in cut:
         op, below = graph.ops[stage.start], graph.ops[stage.end]
@@ -118,6 +118,20 @@ def account(readings: Readings, step: int, line_stages: Sequence[Stage] | None =
         seen_layer = seen_layer or op.index in graph.layers or op.role is OpRole.LINEAR
     claims = _book_depth(_net_normalization(raw, graph), graph, cut, values)
     return Account(step, sum(claim.decades for claim in claims), tuple(claims))
+
+
+def _gathering(graph: FlowGraph, line: Sequence[int], values: _Values) -> list[Claim]:
+    """Return the way from several outputs together to the first op that all of them cross."""
+    if not line or tuple(graph.outputs) == (line[0],):
+        return []
+    first = values.log_norm(graph.ops[line[0]])
+    known = [values.log_norm(graph.ops[index]) for index in graph.outputs]
+    logs = [2.0 * each for each in known if each is not None]
+    if first is None or not logs:
+        return []
+    largest = max(logs)
+    joint = 0.5 * (largest + math.log10(sum(10.0 ** (each - largest) for each in logs)))
+    return [Claim(UNEXPLAINED, line[0], graph.ops[line[0]].path, first - joint)]
 
 
 def activation_name(op: Op, supremum: float | None) -> str:
@@ -224,7 +238,12 @@ def _branched(stage: Stage, gain: float, graph: FlowGraph, values: _Values) -> I
         if strongest is None:
             break
         here, below = values.log_norm(op), values.log_norm(graph.ops[strongest.producer])
-        if here is not None and below is not None and len(edges) == 1 and strongest.producer != stage.end:  # noqa: E501
+        if (
+            here is not None
+            and below is not None
+            and len(edges) == 1
+            and strongest.producer != stage.end
+        ):  # noqa: E501
             split = [
                 c
                 for c in _split(op, below - here, graph, values, output_stage=False)
@@ -235,9 +254,7 @@ def _branched(stage: Stage, gain: float, graph: FlowGraph, values: _Values) -> I
         index = strongest.producer
         if index == stage.end:
             break
-    claims.append(
-        Claim(UNEXPLAINED, stage.start, graph.ops[stage.start].path, rest)
-    )
+    claims.append(Claim(UNEXPLAINED, stage.start, graph.ops[stage.start].path, rest))
     return claims
 
 
