@@ -59,7 +59,7 @@ test: check ## everything that CI runs: the checks, then the tests
 	$(BIN)/python -m pytest -n 2
 
 bench: $(STAMP) ## measure the observer's cost (minutes; wants an idle machine)
-	$(BIN)/python -m pytest benchmarks -m benchmark -q -s
+	$(BIN)/python -m benchmarks.cost $(ARGS)
 
 clean: ## remove .venv and everything that was made
 	rm -rf $(VENV) $(RUNS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -1,0 +1,1 @@
+"""What observing costs: time, memory, disk, start-up, each against its bar."""
