@@ -95,7 +95,10 @@ def read_term(node: Node, grad_output: Tensor, calls: Sequence[RootCall]) -> Los
 
 
 def _saved(node: Node, name: str) -> Tensor | None:
-    value = getattr(node, f"_saved_{name}", None)
+    try:
+        value = getattr(node, f"_saved_{name}", None)
+    except RuntimeError:  # changed in place, freed, or a checkpoint that unpacks only once
+        return None
     return value.detach() if isinstance(value, Tensor) else None
 
 

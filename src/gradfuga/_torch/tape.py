@@ -18,7 +18,7 @@ from ..flow import OpRole, base_name
 from .loss import LossTerm, read_term
 from .norms import Measured, norm, norms
 from .spies import RootCall, Span
-from .vocabulary import MATCHED_OUTPUTS
+from .vocabulary import MATCHED_OUTPUTS, is_native
 from .walk import Walk, walk
 
 _STOPS = frozenset(
@@ -162,6 +162,8 @@ class Tape:
             gradient = grad_inputs[slot] if slot < len(grad_inputs) else None
             if gradient is not None:
                 record.edges[place, slot] = norm(gradient)
+        if not is_native(node.name()):
+            return  # a user's own function may have any name and save anything
         if above_output:
             term = read_term(node, present[0], record.calls)
             if term is not None:

@@ -52,9 +52,8 @@ _ROLES: dict[OpRole, str] = {
 _ROLE_OF = {name: role for role, names in _ROLES.items() for name in names.split()}
 
 # Views, copies and reorderings hand the gradient on value by value: their gain is one.
-_ISOMETRIC = frozenset(
-    "View UnsafeView ReshapeAlias Transpose T Permute Unsqueeze Squeeze Clone Alias ToCopy".split()
-)
+_ISOMETRIC_NAMES = "View UnsafeView ReshapeAlias Transpose T Permute Unsqueeze Squeeze Clone Alias"
+_ISOMETRIC = frozenset((*_ISOMETRIC_NAMES.split(), "ToCopy"))
 
 # An output that a loss turns into a probability belongs to the loss, wherever it stands in the
 # script: cross entropy written as log_softmax in the model is the same function.
@@ -66,9 +65,19 @@ MATCHED_OUTPUTS = {
 }
 
 
+def is_native(node: str) -> bool:
+    """Whether the node is PyTorch's own: a user's `autograd.Function` has no number at its end.
+
+    Example:
+        >>> is_native("SigmoidBackward0"), is_native("SigmoidBackward")
+        (True, False)
+    """
+    return not node.endswith("Backward")
+
+
 def role_of(node: str) -> OpRole:
     """Return what the node does to the gradient; an unknown one is opaque, never guessed."""
-    return _ROLE_OF.get(base_name(node), OpRole.OPAQUE)
+    return _ROLE_OF.get(base_name(node), OpRole.OPAQUE) if is_native(node) else OpRole.OPAQUE
 
 
 def is_isometric(node: str) -> bool:
