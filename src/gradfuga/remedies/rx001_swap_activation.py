@@ -14,7 +14,8 @@ Safety
 
 Known limits
     Sigmoids that are gates, as in an LSTM, or the output of a probability, stay. ReLU needs He
-    initialisation with it, tanh the Xavier one, beyond some ten layers.
+    initialisation with it, tanh the Xavier one, beyond some ten layers. It is prescribed only
+    where the activation is the main cause.
 
 References
     Glorot and Bengio 2010. He et al. 2015, https://arxiv.org/abs/1502.01852. Lu, Gould and
@@ -29,7 +30,9 @@ from typing import ClassVar, final
 from .._contracts import AbstractRemedy
 from .._messages import _
 from .._types import Diagnosis, Edit, Safety
-from ._where import named, places
+from ._where import evidence_of, main_cause, places
+
+_SIGMOID = 1.0 / 16.0  # a sigmoid's squared slope is a sixteenth at most
 
 
 @final
@@ -48,14 +51,17 @@ class SwapActivation(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return the swap, and the way to keep a sigmoid."""
-        if not named(diagnosis, self.treats):
-            return ()
+        if main_cause(diagnosis) not in self.treats:
+            return ()  # initialization comes first, and may be all that is missing
         where = places(diagnosis, self.treats)
-
-        swap = _("Replace nn.Sigmoid() by nn.ReLU() and initialize for it: {code}").format(
+        swap = _("Replace it by {activation} and initialize for that: {code}").format(
+            activation="nn.ReLU()",
             code="nn.init.kaiming_normal_(layer.weight, nonlinearity='relu'); "
-            "nn.init.zeros_(layer.bias)"
+            "nn.init.zeros_(layer.bias)",
         )
+        slopes = evidence_of(diagnosis, "contracting_activation", "mean_squared_slope")
+        if any(each.observed > _SIGMOID for each in slopes):
+            return (Edit(swap, where),)
         keep = _("Or keep the sigmoid and normalize it: {code} after every sigmoid h.").format(
             code="h = 4.7227 * h - 2.181"
         )

@@ -54,7 +54,8 @@ class CheckData(AbstractRemedy):
             "Look at ten examples with their targets right before the model sees them: {code}"
         ).format(code="print(x[:10], y[:10], torch.isfinite(x).all())")
         heart = _(
-            "Learn sixteen examples by heart: if that works, the path is sound and the data is suspect."
+            "Learn sixteen examples by heart: if that works, the path is sound and the data is "
+            "suspect."
         )
         return (Edit(look), Edit(heart))
 
