@@ -11,7 +11,6 @@ from typing import TypeVar
 from ._contracts import Coded
 from ._errors import CatalogError
 
-
 T = TypeVar("T", bound=Coded)
 
 

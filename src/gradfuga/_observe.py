@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,7 +134,7 @@ def observe(
         )
     if not 0.0 < budget <= 1.0:
         raise UsageError(
-            "expected budget as a share of the training's time between 0 and 1",
+            "expected budget as a share of the training's time above 0 and at most 1",
             f"got {budget}",
             "Write budget=0.01 for one per cent.",
         )
@@ -163,4 +164,4 @@ def _learn_reference(training: Training, book: ExampleBook) -> tuple[float, floa
         return None
     inputs, targets, family = pairs
     found = reference(inputs, targets, family=family)
-    return (found.u, found.error) if found.u == found.u else None  # noqa: PLR0124 (NaN: none)
+    return (found.u, found.error) if math.isfinite(found.u) else None

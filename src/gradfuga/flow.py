@@ -100,6 +100,10 @@ class Edge:
     producer: int
 
 
+# What stands for a dominator that is no op: the joint output, or none at all.
+_JOINT, _UNREACHED = -1, -2
+
+
 @dataclass(frozen=True)
 class FlowGraph:
     """The backward graph of one sampled step, without tensors.
@@ -155,7 +159,7 @@ class FlowGraph:
         The tensors that every path from the output crosses are the ops on the dominator chain;
         the algorithm is that of Cooper, Harvey and Kennedy (2001), one pass over a DAG.
         """
-        unreached, joint = -2, -1
+        unreached, joint = _UNREACHED, _JOINT
         idom = [unreached] * len(self.ops)
         depth = [0] * len(self.ops)
         outputs = set(self.outputs)
@@ -180,8 +184,8 @@ class FlowGraph:
     @staticmethod
     def _meet(one: int, other: int, idom: Sequence[int], depth: Sequence[int]) -> int:
         while one != other:
-            if one == -1 or other == -1:
-                return -1
+            if _JOINT in (one, other):
+                return _JOINT
             if depth[one] >= depth[other]:
                 one = idom[one]
             else:
@@ -203,7 +207,7 @@ class FlowGraph:
         The deepest layer is the reached one with the lowest sequence number. On a plain network
         the main line is the network; on a pre-LN transformer it is the residual stream.
         """
-        reached = [index for index in self.layers if self.dominators[index] != -2]
+        reached = [index for index in self.layers if self.dominators[index] != _UNREACHED]
         if not reached:
             return ()
         return self.line_to(min(reached, key=lambda index: self.ops[index].sequence))

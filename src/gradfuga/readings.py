@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
@@ -225,11 +225,9 @@ def _table(series: Mapping[tuple[str, Kind, str], tuple[list[int], list[float]]]
         index = np.repeat(np.arange(len(names), dtype=np.int32), counts)
         return pa.DictionaryArray.from_arrays(index, pa.array(names, pa.string()))
 
-    def column(position: int, dtype: type) -> np.ndarray:  # type: ignore[type-arg]
-        parts = [np.asarray(pair[position], dtype=dtype) for pair in series.values()]
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)
-
-    arrays = [column(0, np.int64), label(0), label(1), label(2), column(1, np.float64)]
+    steps = np.array([step for pair in series.values() for step in pair[0]], dtype=np.int64)
+    values = np.array([value for pair in series.values() for value in pair[1]], dtype=np.float64)
+    arrays = [steps, label(0), label(1), label(2), values]
     return pa.table(dict(zip(_COLUMNS, arrays, strict=True)))
 
 
@@ -266,9 +264,9 @@ def _only_training(folder: Path) -> Path:
     return inside[0] if inside else folder
 
 
-def _read_manifest(folder: Path) -> dict[str, dict]:  # type: ignore[type-arg]
+def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        manifest: Any = json.loads((folder / MANIFEST).read_text("utf-8"))
     except FileNotFoundError as error:
         raise RunFolderError(
             f"expected a run folder with a {MANIFEST} at '{folder}'",
@@ -288,7 +286,7 @@ def _read_manifest(folder: Path) -> dict[str, dict]:  # type: ignore[type-arg]
             f"got '{schema}'",
             "Read it with the gradfuga that wrote it, or a newer one: pip install -U gradfuga.",
         )
-    return manifest
+    return dict(manifest)
 
 
 def _parts(folder: Path, manifest: Mapping[str, object]) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Behind the torch wall: the tape, the parameters, the cadence, the recorder, the launch."""

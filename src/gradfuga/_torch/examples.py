@@ -18,6 +18,7 @@ _PER_SAMPLE = 128
 _MOST_FEATURES = 4096
 _MOST_COLUMNS = 64
 
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float64 | np.int64]]
 Family = Literal["classification", "regression", "binary", "language"]
 _FAMILIES: dict[str, Family] = {
     "classes": "classification",
@@ -64,7 +65,7 @@ class ExampleBook:
         self._inputs.append(features.to(kept, copy=True))
         self._targets.append(target[rows].reshape(len(rows), -1).clone())
 
-    def pairs(self) -> tuple[np.ndarray, np.ndarray, Family] | None:  # type: ignore[type-arg]
+    def pairs(self) -> tuple[Array, Array, Family] | None:
         """Return inputs `[N, D]`, targets `[N]` or `[N, K]`, and the family of the task."""
         shapes = {(x.shape[1], x.dtype) for x in self._inputs}
         if len(shapes) != 1 or len({t.shape[1] for t in self._targets}) != 1:

@@ -80,7 +80,7 @@ def names_of(
         chosen = []
         left = set(wanted)
         for name, module, own in sorted(held, key=lambda each: -len(each[2] & wanted)):
-            if own & left and own <= wanted | own and len(own & left) > 0:
+            if own & left:
                 left -= own
                 chosen.append((name or type(module).__name__.lower(), module))
     parameters: dict[int, list[str]] = {}
@@ -88,9 +88,9 @@ def names_of(
     tensors = {id(parameter): weakref.ref(parameter) for parameter in optimized}
     for prefix, module in chosen:
         start = f"{prefix}." if prefix else ""
-        for name, parameter in module.named_parameters(remove_duplicate=False):
-            parameters.setdefault(id(parameter), []).append(_clean(start + name))
-            tensors.setdefault(id(parameter), weakref.ref(parameter))
+        for name, each in module.named_parameters(remove_duplicate=False):
+            parameters.setdefault(id(each), []).append(_clean(start + name))
+            tensors.setdefault(id(each), weakref.ref(each))
         for name, child in module.named_modules():
             modules.setdefault(id(child), _clean(start + name if name else prefix))
     missing = [p for p in optimized if id(p) not in parameters]
@@ -288,7 +288,7 @@ def _unique(plain: Mapping[int, str], *, layers: set[int]) -> dict[int, str]:
     paths: dict[int, str] = {}
     for path, places in groups.items():
         layered = [place for place in places if place in layers]
-        ordered = [place for place in reversed(places) if place != (layered or [None])[0]]
+        ordered = [place for place in reversed(places) if place != (layered or [-1])[0]]
         if layered:
             paths[layered[0]] = path
         lone = len(places) == 1

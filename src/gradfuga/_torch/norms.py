@@ -30,13 +30,13 @@ def norm(tensor: Tensor) -> Measured:
     """
     tensor = dense(tensor)
     if not tensor.is_cpu:
-        return torch.linalg.vector_norm(tensor, dtype=_wide(tensor))
-    if tensor.dtype in (torch.float16, torch.bfloat16):
-        return torch.linalg.vector_norm(tensor, dtype=torch.float64).item()
-    value: float = torch.linalg.vector_norm(tensor).item()
-    if _SMALL < value < _LARGE:
-        return value
-    return torch.linalg.vector_norm(tensor, dtype=_wide(tensor)).item()
+        wide: Tensor = torch.linalg.vector_norm(tensor, dtype=_wide(tensor))
+        return wide
+    if tensor.dtype not in (torch.float16, torch.bfloat16):
+        value: float = torch.linalg.vector_norm(tensor).item()
+        if _SMALL < value < _LARGE:
+            return value
+    return float(torch.linalg.vector_norm(tensor, dtype=_wide(tensor)).item())
 
 
 def norms(tensors: Sequence[Tensor]) -> list[Measured]:

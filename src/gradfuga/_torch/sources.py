@@ -33,7 +33,7 @@ def line_of(node: Node) -> tuple[SourceLine | None, bool]:
     best: SourceLine | None = None
     library: SourceLine | None = None
     in_container = False
-    for entry in node.metadata.get("traceback_", ()):
+    for entry in _metadata(node).get("traceback_", ()):
         match = _FRAME.match(entry)
         if match is None:
             continue
@@ -48,6 +48,10 @@ def line_of(node: Node) -> tuple[SourceLine | None, bool]:
         elif not file.startswith(_STDLIB):
             best, in_container = found, False
     return best or library, in_container
+
+
+def _metadata(node: Node) -> dict[str, list[str]]:
+    return node.metadata  # type: ignore[return-value]  # torch's hint takes the property for a method
 
 
 @dataclass(frozen=True, slots=True)

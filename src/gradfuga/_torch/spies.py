@@ -82,7 +82,7 @@ class ForwardSpies:
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return
         inputs = tuple(_tensors(args)) if not self._open else ()
-        self._open.append((module, torch.autograd._get_sequence_nr(), inputs))  # noqa: SLF001
+        self._open.append((module, _sequence_number(), inputs))
 
     def _leave(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
         if torch.compiler.is_compiling() or not self._open:
@@ -93,7 +93,7 @@ class ForwardSpies:
                 return
             self._open.pop()
         _, first, inputs = self._open.pop()
-        end = torch.autograd._get_sequence_nr()  # noqa: SLF001
+        end = _sequence_number()
         if end > first and len(self.spans) < _MOST_SPANS:
             self.spans.append(Span(module, first, end, len(self._open)))
         if not self._open and end > first:
@@ -104,6 +104,11 @@ class ForwardSpies:
             )
             held = tuple(tensor.detach() for tensor in inputs)
             self.calls.append(RootCall(module, held, outputs))
+
+
+def _sequence_number() -> int:
+    """Return the number that autograd will give to the next op of this thread."""
+    return torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _tensors(value: object, *, depth: int = 0) -> Iterable[Tensor]:

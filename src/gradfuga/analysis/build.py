@@ -135,7 +135,7 @@ def _update_ratio(readings: Readings, layers: tuple[Layer, ...], steps: tuple[in
         return update
     start = weight[0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = update / np.maximum(weight, start)
+        ratio: Floats = np.divide(update, np.maximum(weight, start))
     ratio[:, ~(start > 0.0)] = np.nan
     return ratio
 

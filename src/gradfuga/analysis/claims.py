@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from .._types import Kind
 from ..flow import FlowGraph, Op, OpRole
@@ -54,7 +55,7 @@ class Stage:
 def stages(graph: FlowGraph, line: Sequence[int]) -> tuple[Stage, ...]:
     """Cut a line of dominators into its stages."""
     out = []
-    for start, end in zip(line, line[1:], strict=False):
+    for start, end in pairwise(line):
         inner: set[int] = set()
         free = {start}  # reached from `start` without crossing a layer after it
         order = [start]
@@ -209,7 +210,7 @@ def _reference_before(op: Op, graph: FlowGraph, values: _Values) -> float:
     """Return the weight scale that suits the activation which feeds the layer `op`."""
     index = op.index
     for _ in range(6):
-        edges = [e for e in graph.producers[index]]
+        edges = graph.producers[index]
         if len(edges) != 1:
             return 1.0
         below = graph.ops[edges[0].producer]
@@ -243,7 +244,7 @@ def _branched(stage: Stage, gain: float, graph: FlowGraph, values: _Values) -> I
             and below is not None
             and len(edges) == 1
             and strongest.producer != stage.end
-        ):  # noqa: E501
+        ):
             split = [
                 c
                 for c in _split(op, below - here, graph, values, output_stage=False)

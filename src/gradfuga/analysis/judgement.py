@@ -207,4 +207,3 @@ def _vanishing(severity: Severity, why: Why) -> Judgement:
 
 def _open(why: Why) -> Judgement:
     return Judgement(Verdict.INCONCLUSIVE, Severity.NONE, None, why)
-

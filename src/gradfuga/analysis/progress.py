@@ -11,6 +11,7 @@ from .._types import Kind
 from ..readings import Readings
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Steps = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 # Memorised random labels reach .02 to .03 of the way, the slowest healthy learner .12
 # (evaluation of the decision rule on 702 labelled trainings).
@@ -167,11 +168,12 @@ def mann_kendall(values: Floats) -> float:
     return (score - math.copysign(1.0, score)) / spread if score else 0.0
 
 
-def _half_step(steps: Floats, losses: Floats, start: float, last: float) -> int:
+def _half_step(steps: Steps, losses: Floats, start: float, last: float) -> int:
     """Return the first step at which a smoothed loss is half the way from `start` to `last`."""
     if start <= last:
         return int(steps[-1])
     width = max(1, losses.size // 50)
     smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
     below = np.flatnonzero(smooth <= 0.5 * (start + last))
-    return int(steps[min(int(below[0]) + width - 1, losses.size - 1)]) if below.size else int(steps[-1])
+    place = int(below[0]) + width - 1 if below.size else losses.size - 1
+    return int(steps[min(place, losses.size - 1)])

@@ -1,0 +1,1 @@
+"""Foreign frameworks, one a file, imported by nobody but the user."""

@@ -18,8 +18,8 @@ from .._types import (
     SourceLine,
     Verdict,
 )
-from ..analysis.words import cause_word as cause_word
 from ..analysis.words import SAME_SIZE
+from ..analysis.words import cause_word as cause_word
 from ..analysis.words import factor_words as factor_words
 
 LONGEST_WHOLE = 1e6  # chosen: whole numbers below it are written out
