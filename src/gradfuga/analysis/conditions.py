@@ -102,7 +102,10 @@ def starved_layers(case: Case) -> tuple[str, ...]:
     return tuple(
         layer.path
         for layer, fed, reach in zip(case.layers, feed, low, strict=True)
-        if fed < STARVED and fed * STARVED_AGAINST < most and reach < -REACH_LIMIT
+        if fed < STARVED
+        and fed * STARVED_AGAINST < most
+        and most >= NOBODY_FED
+        and reach < -REACH_LIMIT
     )
 
 
