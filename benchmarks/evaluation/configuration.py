@@ -128,7 +128,7 @@ def draw(name: str, seed: int, index: int) -> Configuration:
         initialization=rng.choice(menu.initializations),
         optimizer=optimizer,
         rate=low * (high / low) ** rng.random(),
-        steps=rng.choice((60, 100) if is_conv or is_attention else (120, 200, 300)),
+        steps=rng.choice((100, 150) if is_conv or is_attention else (120, 200, 300)),
         batch=16 if is_conv else rng.choice((32, 64)),
         fault=fault,
         decoy=decoy,
