@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._types import Axis, Evidence, Finding, Kind, Role, Severity, SourceLine
+from ._progress import learns_well
 from ._samples import value_at
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Blame:
 def find_blame(
     case: Case, cause: str, *, limit: float, least_share: float, sign: int = 0
 ) -> Blame | None:
-    """Return what `cause` claims; None without a symptom, or where it claims next to nothing.
+    """Return what `cause` claims; None where it claims next to nothing, or nothing is ill.
 
     Args:
         case: the training.
@@ -49,6 +50,8 @@ def find_blame(
         least_share: smaller claims are nothing.
         sign: -1 for a cause that only shrinks the gradient, +1 for one that only grows it.
     """
+    if learns_well(case):
+        return None  # a start that the training has overcome needs no cause
     account = case.blamed
     share = account.shares().get(cause, 0.0)
     decades = account.decades(cause)
