@@ -66,6 +66,7 @@ class Op:
 
 
 _SUFFIX = re.compile(r"Backward\d*$")
+_DIMENSIONS = re.compile(r"(?<=[a-z])(\d)D(?=[A-Z]|$)")
 
 
 def base_name(node: str) -> str:
@@ -82,10 +83,11 @@ def snake_name(node: str) -> str:
     """Return an autograd node's name as a user would write the op.
 
     Example:
-        >>> snake_name("NativeLayerNormBackward0")
-        'native_layer_norm'
+        >>> snake_name("NativeLayerNormBackward0"), snake_name("AvgPool2DBackward0")
+        ('native_layer_norm', 'avg_pool2d')
     """
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", base_name(node)).lower()
+    name = _DIMENSIONS.sub(r"\1d", base_name(node))
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def build_case(readings: Readings) -> Case:
     cut = stages(graph, line)
     layers = _layers(graph, cut, record.parameters)
     norms = readings.matrix([op.path for op in graph.ops], Kind.ACTIVATION_GRAD, "norm", steps)
-    output = np.sqrt(np.square(norms[:, list(graph.outputs)]).sum(axis=1))
+    output = np.hypot.reduce(norms[:, list(graph.outputs)], axis=1)  # a square may underflow
     with np.errstate(divide="ignore", invalid="ignore"):
         decades = np.log10(norms) - np.log10(output)[:, None]
     structural = _structural(graph, decades)
