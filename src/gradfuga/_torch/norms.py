@@ -13,6 +13,7 @@ Measured = float | Tensor
 
 # Squares of float32 values inside these bounds neither under- nor overflow in the sum.
 _SMALL, _LARGE = 1e-15, 1e15
+_FULL = frozenset({torch.float32, torch.float64, torch.complex64, torch.complex128})
 
 
 def dense(tensor: Tensor) -> Tensor:
@@ -42,25 +43,24 @@ def norm(tensor: Tensor) -> Measured:
 def norms(tensors: Sequence[Tensor]) -> list[Measured]:
     """Return the L2 norms of many tensors, fused by device and dtype, in their order."""
     out: list[Measured] = [0.0] * len(tensors)
-    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     values = [dense(tensor) for tensor in tensors]
-    for position, value in enumerate(values):
-        groups.setdefault((value.device, value.dtype), []).append(position)
-    for (device, dtype), positions in groups.items():
-        group = [values[position] for position in positions]
-        if device.type != "cpu":
-            wide = torch.complex128 if dtype.is_complex else torch.float64
-            measured = torch._foreach_norm(group, 2, wide)  # noqa: SLF001 (as torch.nn.utils)
-            for position, value in zip(positions, measured, strict=True):
-                out[position] = value
-            continue
-        narrow = dtype in (torch.float32, torch.float64, torch.complex64, torch.complex128)
-        first = torch._foreach_norm(group, 2, None if narrow else torch.float64)  # noqa: SLF001
-        for position, value, number in zip(
-            positions, group, [value.item() for value in first], strict=True
-        ):
-            safe = _SMALL < number < _LARGE
-            out[position] = number if safe else norm(value)
+    here: list[int] = []
+    elsewhere: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for place, value in enumerate(values):
+        if value.is_cpu and value.dtype in _FULL:
+            here.append(place)
+        else:
+            elsewhere.setdefault((value.device, value.dtype), []).append(place)
+    if here:
+        measured = torch._foreach_norm([values[place] for place in here])  # noqa: SLF001 (as torch.nn.utils)
+        for place, value in zip(here, measured, strict=True):
+            number: float = value.item()
+            out[place] = number if _SMALL < number < _LARGE else norm(values[place])
+    for places in elsewhere.values():
+        group = [values[place] for place in places]
+        measured = torch._foreach_norm(group, 2, _wide(group[0]))  # noqa: SLF001
+        for place, value in zip(places, measured, strict=True):
+            out[place] = value.item() if value.is_cpu else value
     return out
 
 

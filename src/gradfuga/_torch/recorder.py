@@ -26,7 +26,7 @@ _FLUSH_SECONDS = 10.0
 _PENDING_LOSSES = 256
 _KEPT = 16  # first steps, and first losses that are not finite, that thinning leaves alone
 
-_Key = tuple[str, Kind, str]
+Key = tuple[str, Kind, str]
 
 
 @final
@@ -36,9 +36,9 @@ class Recorder:
     def __init__(self, folder: Path | None, sinks: Sequence[AbstractSink] = ()) -> None:
         self.folder = folder
         self._sinks = list(sinks) if folder is not None else []
-        self._pending: list[tuple[int, _Key, Measured]] = []
+        self._pending: list[tuple[int, Sequence[Key], Sequence[Measured]]] = []
         self._losses: list[tuple[int, Measured]] = []
-        self._rows: dict[_Key, dict[int, float]] = {}
+        self._rows: dict[Key, dict[int, float]] = {}
         self._loss_rows: dict[int, float] = {}
         self._batch: list[Reading] = []
         self._written = 0
@@ -47,7 +47,11 @@ class Recorder:
 
     def add(self, step: int, path: str, kind: Kind, statistic: str, value: Measured) -> None:
         """Take one value; it may still be on its device."""
-        self._pending.append((step, (path, kind, statistic), value))
+        self._pending.append((step, ((path, kind, statistic),), (value,)))
+
+    def add_all(self, step: int, keys: Sequence[Key], values: Sequence[Measured]) -> None:
+        """Take one value for each key; the keys may be the same tuple at every step."""
+        self._pending.append((step, keys, values))
 
     def loss(self, step: int, value: Measured) -> None:
         """Take the total loss of one optimizer step."""
@@ -57,11 +61,16 @@ class Recorder:
 
     def collect(self) -> None:
         """Bring everything pending to the host: one stack and one copy."""
-        values = resolve([value for _, _, value in self._pending])
-        for (step, key, _), value in zip(self._pending, values, strict=True):
-            self._rows.setdefault(key, {})[step] = value
-            if self._sinks:
-                self._batch.append(Reading(step, *key, value))
+        values = iter(resolve([each for _, _, held in self._pending for each in held]))
+        rows = self._rows
+        for step, keys, _ in self._pending:
+            for key, value in zip(keys, values, strict=False):
+                series = rows.get(key)
+                if series is None:
+                    series = rows[key] = {}
+                series[step] = value
+                if self._sinks:
+                    self._batch.append(Reading(step, *key, value))
         self._pending.clear()
         self._collect_losses()
 

@@ -16,7 +16,8 @@ from torch.utils.hooks import RemovableHandle
 from .._contracts import AbstractStatistic, NodeView
 from ..flow import OpRole, base_name
 from .loss import LossTerm, read_term
-from .norms import Measured, norm, norms
+from .norms import Measured, norm
+from .parameters import SeenGradient, see_gradients
 from .spies import RootCall, Span
 from .vocabulary import MATCHED_OUTPUTS, is_native
 from .walk import Walk, walk
@@ -48,7 +49,7 @@ class TapeRecord:
         terms: the loss terms.
         shapes: of each op's output.
         parameters: the reached parameters; `weight_gradient` their |gradient| right after this
-            backward pass (unscaled by any clipping), `stale` the same just before it.
+            backward pass (unscaled by any clipping), `stale` its norms just before it.
         forward: spans and calls of the forward pass.
         read_sources: whether the nodes carry tracebacks.
     """
@@ -65,7 +66,7 @@ class TapeRecord:
     terms: dict[int, LossTerm] = field(default_factory=dict)
     shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)
     parameters: tuple[Tensor, ...] = ()
-    weight_gradient: tuple[Measured, ...] = ()
+    weight_gradient: Mapping[int, SeenGradient] = field(default_factory=dict)
     stale: tuple[Measured, ...] = ()
 
 
@@ -118,14 +119,14 @@ class Tape:
             self._handles.append(node.register_hook(hook))
         parameters = path.parameters
         self.record.parameters = parameters
-        self.record.stale = _gradients(parameters)
+        self.record.stale = tuple(seen.norm for seen in see_gradients(parameters).values())
 
     def close(self) -> None:
         """Remove every hook, after the backward pass, and look at the parameters' gradients."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self.record.weight_gradient = _gradients(self.record.parameters)
+        self.record.weight_gradient = see_gradients(self.record.parameters)
 
     def _after(
         self,
@@ -227,16 +228,6 @@ def _add(one: Measured | None, other: Measured) -> Measured:
         return math.hypot(one, other)
     both = torch.stack([torch.as_tensor(one), torch.as_tensor(other)])
     return norm(both)
-
-
-def _gradients(parameters: Sequence[Tensor]) -> tuple[Measured, ...]:
-    """Return the norm of each parameter's `.grad`, 0 where it has none."""
-    held = [(place, p.grad) for place, p in enumerate(parameters) if p.grad is not None]
-    out: list[Measured] = [0.0] * len(parameters)
-    with torch.no_grad():
-        for (place, _), value in zip(held, norms([g.detach() for _, g in held]), strict=True):
-            out[place] = value
-    return tuple(out)
 
 
 def _following(path: Walk) -> dict[int, list[int]]:

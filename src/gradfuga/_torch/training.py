@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -20,16 +20,9 @@ from .cadence import Cadence
 from .examples import ExampleBook
 from .loss import TargetPool
 from .naming import Names, build_graph, names_of
-from .norms import Measured, is_zero, joint, norms, resolve
-from .parameters import (
-    Before,
-    attenuation,
-    before_step,
-    nonfinite_count,
-    trainable,
-    update_norms,
-    zero_share,
-)
+from .norms import Measured, is_zero, joint, resolve
+from .parameter_rows import ParameterRows
+from .parameters import Before, SeenGradient, before_step, trainable
 from .recorder import Recorder, warn_once
 from .tape import TapeRecord
 
@@ -45,7 +38,7 @@ class Entry:
 
     loss: Measured | None
     record: TapeRecord | None = None
-    gradients: tuple[tuple[Tensor, ...], tuple[Measured, ...]] | None = None
+    gradients: Mapping[int, SeenGradient] = field(default_factory=dict)
     ours: float = 0.0
     taken_by: list[int] = field(default_factory=list)  # optimizers that have stepped on it
 
@@ -91,6 +84,7 @@ class Training:
         self._sampled: list[int] = []
         self._parameter_records: tuple[ParameterRecord, ...] = ()
         self._settings: dict[str, float] = {}
+        self._rows = ParameterRows(recorder)
         self._before: Before | None = None
         self._entries: list[Entry] = []
         self._pre_seconds = 0.0
@@ -111,7 +105,8 @@ class Training:
         """The optimizer is about to step; `entries` are its backward passes since the last."""
         started = time.perf_counter()
         self._entries = list(entries)
-        self._before = before_step(trainable(optimizer)) if self.due else None
+        if self.due:
+            self._before = before_step(trainable(optimizer), _seen(entries))
         self._pre_seconds = time.perf_counter() - started
 
     def after(self, optimizer: Optimizer, late: Sequence[Entry]) -> None:
@@ -253,23 +248,12 @@ class Training:
         before: Before,
     ) -> None:
         add = self.recorder.add
-        parameters = before.parameters
-        paths = [names.of(p) for p in parameters]
-        unclipped = _unclipped(parameters, entries, before)
-        for path, value in zip(paths, unclipped, strict=True):
-            add(step, path, Kind.WEIGHT_GRAD, "norm", value)
-        for path, value in zip(paths, norms(before.weights), strict=True):
-            add(step, path, Kind.WEIGHT, "norm", value)
-        for path, value in zip(paths, update_norms(before), strict=True):
-            add(step, path, Kind.UPDATE, "norm", value)
-        for path, parameter, norm in zip(paths, parameters, unclipped, strict=True):
-            if parameter.grad is not None:
-                zeros, broken = zero_share(parameter.grad), nonfinite_count(parameter.grad, norm)
-                add(step, path, Kind.WEIGHT_GRAD, "zero_fraction", zeros)
-                add(step, path, Kind.WEIGHT_GRAD, "nonfinite", broken)
-        for path, share in zip(paths, attenuation(optimizer, parameters), strict=True):
-            if share is not None:
-                add(step, path, Kind.UPDATE, "attenuation", share)
+        seen = _seen(entries)
+        unclipped = [
+            seen[id(p)].norm if id(p) in seen else given
+            for p, given in zip(before.parameters, before.gradient, strict=True)
+        ]
+        self._rows.write(step, optimizer, names, before, unclipped)
         whole = joint(unclipped)
         if 0.0 < whole < float("inf") and self._entries:  # a closure's passes run in the step
             given = joint(before.gradient)
@@ -353,18 +337,14 @@ def _mean(losses: Sequence[Measured]) -> Measured | None:
     return torch.stack([torch.as_tensor(loss) for loss in losses]).mean()
 
 
-def _unclipped(
-    parameters: Sequence[Tensor], entries: Sequence[Entry], before: Before
-) -> list[Measured]:
-    """Return |gradient| of each parameter right after the last backward pass, before clipping."""
-    seen: dict[int, Measured] = {}
+def _seen(entries: Sequence[Entry]) -> dict[int, SeenGradient]:
+    """Return each parameter's gradient right after the last backward pass, before clipping."""
+    seen: dict[int, SeenGradient] = {}
     for entry in entries:
         if entry.record is not None:
-            pairs = zip(entry.record.parameters, entry.record.weight_gradient, strict=False)
-            seen.update((id(p), value) for p, value in pairs)
-        if entry.gradients is not None:
-            seen.update((id(p), v) for p, v in zip(*entry.gradients, strict=True))
-    return [seen.get(id(p), given) for p, given in zip(parameters, before.gradient, strict=True)]
+            seen.update(entry.record.weight_gradient)
+        seen.update(entry.gradients)
+    return seen
 
 
 def _settings(optimizer: Optimizer) -> dict[str, float]:

@@ -22,8 +22,8 @@ from .._catalog import collect
 from .._contracts import AbstractSink, AbstractStatistic
 from .cadence import Cadence
 from .examples import ExampleBook
-from .norms import Measured, norms
-from .parameters import trainable
+from .norms import Measured
+from .parameters import see_gradients, trainable
 from .recorder import Recorder, warn_once
 from .spies import ForwardSpies
 from .tape import Tape
@@ -224,16 +224,13 @@ class Watch:
                 self._spies.forget()
                 read = frozenset(id(p) for p in tape.record.parameters)
             # what the tape did not read (other micro-batches, opaque regions) shows in `.grad`
-            held = tuple(
-                p
-                for training in self.trainings
-                for p in training.live_parameters()
-                if id(p) not in read and p.grad is not None
-            )
-            if entry is not None and held:
-                with torch.no_grad():
-                    values: list[Measured] = norms([p.grad.detach() for p in held])  # type: ignore[union-attr]  # filtered above
-                entry.gradients = (held, tuple(values))
+            if entry is not None:
+                entry.gradients = see_gradients(
+                    parameter
+                    for training in self.trainings
+                    for parameter in training.live_parameters()
+                    if id(parameter) not in read
+                )
         except Exception as error:  # noqa: BLE001
             self._failed("closing the tape", error)
 

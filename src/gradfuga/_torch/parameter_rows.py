@@ -1,0 +1,72 @@
+"""Turn one sampled step's parameters into rows of the readings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+from torch.optim import Optimizer
+
+from .._types import Kind
+from .naming import Names
+from .norms import Measured, norms
+from .parameters import Before, attenuation, nonfinite_count, update_norms, zero_share
+from .recorder import Key, Recorder
+
+
+@final
+class ParameterRows:
+    """Records the parameter tier; remembers the names of its rows from sample to sample."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._paths: tuple[str, ...] = ()
+        self._keys: dict[tuple[Kind, str], tuple[Key, ...]] = {}
+
+    def write(
+        self,
+        step: int,
+        optimizer: Optimizer,
+        names: Names,
+        before: Before,
+        unclipped: Sequence[Measured],
+    ) -> None:
+        """Record weight, gradient and real update of every parameter.
+
+        Args:
+            step: its number.
+            optimizer: it has just stepped.
+            names: of the parameters.
+            before: the weights as they were; used up.
+            unclipped: |gradient| of each parameter as the backward pass left it.
+        """
+        paths = tuple([names.of(p) for p in before.parameters])
+        if paths != self._paths:
+            self._paths, self._keys = paths, {}
+        self._column(step, Kind.WEIGHT_GRAD, "norm", unclipped)
+        self._column(step, Kind.WEIGHT, "norm", norms(before.weights))
+        self._column(step, Kind.UPDATE, "norm", update_norms(before))
+        zeros: list[Measured | None] = [None] * len(paths)
+        broken = zeros.copy()
+        for place, parameter in enumerate(before.parameters):
+            gradient = parameter.grad
+            if gradient is not None:
+                zeros[place] = zero_share(gradient)
+                broken[place] = nonfinite_count(gradient, unclipped[place])
+        self._column(step, Kind.WEIGHT_GRAD, "zero_fraction", zeros)
+        self._column(step, Kind.WEIGHT_GRAD, "nonfinite", broken)
+        shares = attenuation(optimizer, before.parameters)
+        self._column(step, Kind.UPDATE, "attenuation", shares)
+
+    def _column(
+        self, step: int, kind: Kind, statistic: str, values: Sequence[Measured | None]
+    ) -> None:
+        """Record one statistic of every parameter that has it."""
+        keys = self._keys.get((kind, statistic))
+        if keys is None:
+            keys = tuple((path, kind, statistic) for path in self._paths)
+            self._keys[kind, statistic] = keys
+        there = [value for value in values if value is not None]
+        if len(there) < len(keys):
+            keys = tuple(k for k, value in zip(keys, values, strict=True) if value is not None)
+        self._recorder.add_all(step, keys, there)
