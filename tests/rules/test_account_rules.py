@@ -227,6 +227,13 @@ def test_attention_flips_exactly_at_its_three_thresholds():
     assert flips_at(ATTENTION, sharp, "least_ratio", 1e-3)
 
 
+def test_a_sharp_softmax_that_passes_nothing_is_found_by_its_jacobian():
+    sharp = attention(0.02, 0.3).reading("attn", Kind.ACTIVATION, "jacobian_norm", 1e-4)
+    (finding,) = ATTENTION.check(sharp.case)
+    assert "passes next to nothing (Jacobian 0.0001)" in finding.message
+    assert flips_at(ATTENTION, sharp, "least_jacobian", 1e-4)
+
+
 @pytest.mark.parametrize(
     "healthy",
     [

@@ -2,8 +2,9 @@
 
 What it finds
     Attention whose entropy is near none or near full in the last samples, while the gradient of
-    its queries and keys has vanished against that of its values, in a network that learns nothing
-    or little; or a softmax inside the network that takes a part of a vanished reach.
+    its queries and keys has vanished against that of its values, or its softmax passes nothing,
+    in a network that learns nothing or little; or a softmax inside the network that takes a part
+    of a vanished reach.
 
 Why it matters
     A softmax that is all or nothing passes no gradient to its scores, and one over tokens that
@@ -12,11 +13,14 @@ Why it matters
 
 Evidence
     ``entropy`` over the logarithm of the number of positions, against the bounds; and
-    ``query_key_gradient`` over the values', against a hundredth. Medians of the last samples.
+    ``query_key_gradient`` over the values', against a hundredth, or the ``jacobian_norm`` of the
+    softmax, about ``1/sqrt(T)`` where it is uniform. Medians of the last samples.
 
 Known limits
     Networks initialised at a small scale start with full entropy and weak queries, and leave
-    that state as they learn: hence the last samples. With queries, keys and values cut from one
+    that state as they learn: hence the last samples. Where large weights made the attention sharp,
+    the few rows that are undecided have large gradients, so that only the Jacobian's mean shows
+    how little passes. With queries, keys and values cut from one
     tensor the ratio is read where the pieces are, if they have gradients of their own.
 
 References
@@ -64,6 +68,7 @@ class AttentionCollapse(AbstractRule):
     most_entropy: float = 0.999  # of ln T: all positions alike (chosen)
     # Between .04, a healthy pre-LN transformer of 48 layers, and .0034, a collapsed one of 24.
     least_ratio: float = 0.01
+    least_jacobian: float = 0.01  # a tenth of a uniform softmax's over 100 positions (chosen)
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the collapsed attention, or on what the account says of it."""
@@ -93,20 +98,21 @@ class AttentionCollapse(AbstractRule):
         entropy = late_median(case, op.path, Kind.ACTIVATION, "entropy")
         if not math.isfinite(entropy) or self.least_entropy <= entropy <= self.most_entropy:
             return ()
-        ratio = median(query_key_over_value(case, op, step) for step in late_steps(case))
-        if not ratio < self.least_ratio:
-            return ()
-        step = late_steps(case)[-1]
-        bound = self.least_entropy if entropy < self.least_entropy else self.most_entropy
-        return (
-            Evidence(op.path, Kind.ACTIVATION, "entropy", step, entropy, bound),
-            Evidence(
-                op.path, Kind.ACTIVATION_GRAD, "query_key_gradient", step, ratio, self.least_ratio
-            ),
-        )
+        step, sharp = late_steps(case)[-1], entropy < self.least_entropy
+        bound = self.least_entropy if sharp else self.most_entropy
+        first = Evidence(op.path, Kind.ACTIVATION, "entropy", step, entropy, bound)
+        ratio = median(query_key_over_value(case, op, each) for each in late_steps(case))
+        if ratio < self.least_ratio:
+            kind, statistic, limit = Kind.ACTIVATION_GRAD, "query_key_gradient", self.least_ratio
+            return (first, Evidence(op.path, kind, statistic, step, ratio, limit))
+        passed = late_median(case, op.path, Kind.ACTIVATION, "jacobian_norm")
+        if sharp and passed < self.least_jacobian:
+            kind, statistic, limit = Kind.ACTIVATION, "jacobian_norm", self.least_jacobian
+            return (first, Evidence(op.path, kind, statistic, step, passed, limit))
+        return ()
 
     def _finding(self, case: Case, collapsed: list[tuple[Evidence, ...]]) -> Finding:
-        entropy, ratio = collapsed[0]
+        entropy, shut = collapsed[0]
         text = (
             _("The attention at '{layer}' looks at one position only (entropy {entropy} of 1)")
             if entropy.observed < self.least_entropy
@@ -115,10 +121,18 @@ class AttentionCollapse(AbstractRule):
             )
         )
         message = text.format(layer=entropy.path, entropy=plain(entropy.observed))
-        message += _(
-            ", and the gradient of its queries and keys is {ratio} of that of its values: it "
-            "cannot learn where to look."
-        ).format(ratio=plain(ratio.observed))
+        rest = (
+            _(
+                ", and the gradient of its queries and keys is {number} of that of its values: it "
+                "cannot learn where to look."
+            )
+            if shut.statistic == "query_key_gradient"
+            else _(
+                ", and its softmax passes next to nothing (Jacobian {number}): it cannot learn "
+                "where to look."
+            )
+        )
+        message += rest.format(number=plain(shut.observed))
         paths = tuple(pair[0].path for pair in collapsed)
         return Finding(
             code=self.code,
