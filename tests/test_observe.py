@@ -1,5 +1,6 @@
 """Observing changes nothing: weights, random state and process are as without it."""
 
+import contextlib
 import copy
 import pickle
 import random
@@ -252,14 +253,12 @@ def test_nothing_is_left_behind(raising):
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     names = set(vars(model)), set(vars(optimizer)), [*model.state_dict()]
-    with pytest.raises(ValueError, match="ours" if raising else "^$"):
-        with observe(model, optimizer, every=1):
-            for number in range(3):
-                step(model, optimizer, number)
-            loss = F.cross_entropy(model(X), LABELS)
-            if raising:
-                raise ValueError("ours")
-        raise ValueError
+    with contextlib.suppress(KeyError), observe(model, optimizer, every=1):
+        for number in range(3):
+            step(model, optimizer, number)
+        loss = F.cross_entropy(model(X), LABELS)
+        if raising:
+            raise KeyError
     assert all(one == other for one, other in zip(before, process_state(), strict=True))
     assert (set(vars(model)), set(vars(optimizer)), [*model.state_dict()]) == names
     loss.backward()  # the graph of the last forward pass is whole
@@ -284,7 +283,7 @@ def test_a_backward_pass_that_raises_leaves_no_hook_and_its_own_exception():
     before = process_state()
     with observe(model, optimizer, every=1):
         loss = F.cross_entropy(Broken.apply(model(X)), LABELS)
-        with pytest.raises(RuntimeError, match="^the user's own$"):
+        with pytest.raises(RuntimeError, match=r"^the user's own$"):
             loss.backward()
         step(model, optimizer, 0)
     assert all(one == other for one, other in zip(before, process_state(), strict=True))

@@ -18,8 +18,7 @@ class ParquetSink(AbstractSink):
     def write(self, batch: Readings, folder: Path, number: int) -> None:
         """Write part `number`; a process killed at any moment loses at most this batch."""
         folder.mkdir(parents=True, exist_ok=True)
-        if len(batch):
-            write_part(batch, folder, number)
+        write_part(batch, folder, number)  # an empty one too: it may replace an older run's
         write_manifest(batch, folder, parts=number + 1)
 
 
