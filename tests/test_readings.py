@@ -173,7 +173,7 @@ sink.write(Readings([Reading(1, "a", Kind.LOSS, "value", 2.0)]), folder, 1)
         ("manifest.json", '{"schema": "gradfuga.run/1", "record": null}'),
         (
             "manifest.json",
-            '{"schema": "gradfuga.run/1", "parts": 1, "record": {"parameters": [1]}}',
+            '{"schema": "gradfuga.run/1", "record": {"parameters": [1]}}',
         ),
         ("graph.json", ""),
         ("graph.json", "[1]"),
