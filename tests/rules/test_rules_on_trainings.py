@@ -22,6 +22,7 @@ from gradfuga.rules._attention import query_key_over_value
 from gradfuga.rules.act005_attention_collapse import RULE as ATTENTION
 from gradfuga.rules.flw004_target_scale import RULE as TARGETS
 from gradfuga.rules.grd006_batch_cancellation import RULE as CANCELLATION
+from gradfuga.rules.opt004_gradients_not_zeroed import RULE as STALE
 
 Closure = Callable[[], Tensor]
 
@@ -230,3 +231,26 @@ def _idle(model: nn.Module, x: Tensor, y: Tensor) -> Case:
     assert case.readings.has("entropy")
     assert case.readings.paths(Kind.LOSS, "baseline")
     return case
+
+
+def test_what_another_optimizer_left_is_no_stale_gradient() -> None:
+    """A generator's loss passes the discriminator, whose gradients its own optimizer clears."""
+    generator = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
+    judge = nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
+    makes = torch.optim.Adam(generator.parameters(), lr=1e-3)
+    judges = torch.optim.Adam(judge.parameters(), lr=1e-3)
+    ones, zeros = torch.ones(64, 1), torch.zeros(64, 1)
+    with observe(every=4) as observer:
+        for _ in range(40):
+            real, fake = torch.randn(64, 2), generator(torch.randn(64, 4))
+            judges.zero_grad()
+            loss = F.binary_cross_entropy_with_logits(judge(real), ones)
+            loss += F.binary_cross_entropy_with_logits(judge(fake.detach()), zeros)
+            loss.backward()
+            judges.step()
+            makes.zero_grad()
+            F.binary_cross_entropy_with_logits(judge(fake), ones).backward()
+            makes.step()
+    assert len(observer.trainings) == 2
+    for readings in observer.trainings:
+        assert not list(STALE.check(build_case(readings)))

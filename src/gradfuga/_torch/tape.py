@@ -49,7 +49,8 @@ class TapeRecord:
         terms: the loss terms.
         shapes: of each op's output.
         parameters: the reached parameters; `weight_gradient` their |gradient| right after this
-            backward pass (unscaled by any clipping), `stale` its norms just before it.
+            backward pass (unscaled by any clipping), `stale` its norms just before it,
+            by identity.
         forward: spans and calls of the forward pass.
         read_sources: whether the nodes carry tracebacks.
     """
@@ -67,7 +68,7 @@ class TapeRecord:
     shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)
     parameters: tuple[Tensor, ...] = ()
     weight_gradient: Mapping[int, SeenGradient] = field(default_factory=dict)
-    stale: tuple[Measured, ...] = ()
+    stale: dict[int, Measured] = field(default_factory=dict)
 
 
 @final
@@ -119,7 +120,7 @@ class Tape:
             self._handles.append(node.register_hook(hook))
         parameters = path.parameters
         self.record.parameters = parameters
-        self.record.stale = tuple(seen.norm for seen in see_gradients(parameters).values())
+        self.record.stale = {key: seen.norm for key, seen in see_gradients(parameters).items()}
 
     def close(self) -> None:
         """Remove every hook, after the backward pass, and look at the parameters' gradients."""

@@ -260,7 +260,9 @@ class Training:
             add(step, "optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", given / whole)
         first = next((entry.record for entry in entries if entry.record is not None), None)
         if first is not None and whole > 0.0:
-            add(step, "optimizer", Kind.WEIGHT_GRAD, "stale", joint(first.stale) / whole)
+            # of its own parameters only: a generator's pass also reaches its discriminator's
+            stale = [first.stale[id(p)] for p in before.parameters if id(p) in first.stale]
+            add(step, "optimizer", Kind.WEIGHT_GRAD, "stale", joint(stale) / whole)
         if "lr" in self._settings:
             add(step, "optimizer", Kind.UPDATE, "learning_rate", self._settings["lr"])
 
