@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -93,8 +94,4 @@ def is_zero(norm: Measured) -> bool:
 
 def joint(values: Sequence[Measured]) -> float:
     """Return the norm of everything together, from the norms of its parts."""
-    numbers = resolve(values)
-    largest = max(numbers, default=0.0)
-    if largest in (0.0, float("inf")) or largest != largest:  # noqa: PLR0124
-        return largest
-    return largest * float(sum((number / largest) ** 2 for number in numbers) ** 0.5)
+    return math.hypot(*resolve(values))

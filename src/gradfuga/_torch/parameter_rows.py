@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
+import torch
 from torch.optim import Optimizer
 
 from .._types import Kind
@@ -23,6 +24,7 @@ class ParameterRows:
         self._paths: tuple[str, ...] = ()
         self._keys: dict[tuple[Kind, str], tuple[Key, ...]] = {}
 
+    @torch.no_grad()
     def write(
         self,
         step: int,
@@ -52,7 +54,7 @@ class ParameterRows:
             gradient = parameter.grad
             if gradient is not None:
                 zeros[place] = zero_share(gradient)
-                broken[place] = nonfinite_count(gradient, unclipped[place])
+                broken[place] = nonfinite_count(gradient, before.gradient[place])
         self._column(step, Kind.WEIGHT_GRAD, "zero_fraction", zeros)
         self._column(step, Kind.WEIGHT_GRAD, "nonfinite", broken)
         shares = attenuation(optimizer, before.parameters)

@@ -7,15 +7,18 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from .norms import Measured, dense, norms
 
-# A share over this many values has a standard error of at most 0.003 and 0.008; the second one
-# takes some ten passes over its values.
-_MOST_COUNTED, _MOST_ATTENUATED = 32_768, 4_096
+# A mean share over this many values has a standard error of at most 0.008.
+_MOST_ATTENUATED = 4_096
+# Copies of the weights are kept for the next sample up to this size: on a CPU new memory costs
+# five times the copying (7.8 ms against 1.5 ms for 3.7 million values).
+_KEPT_BYTES = 2**28
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,17 @@ def see_gradients(parameters: Iterable[Tensor]) -> dict[int, SeenGradient]:
 
 
 @torch.no_grad()
-def before_step(parameters: Sequence[Tensor], seen: Mapping[int, SeenGradient]) -> Before:
+def before_step(
+    parameters: Sequence[Tensor],
+    seen: Mapping[int, SeenGradient],
+    spare: Sequence[Tensor] = (),
+) -> Before:
     """Copy the weights and measure the gradients that the optimizer is given.
 
     Args:
         parameters: the optimizer's.
         seen: what the backward pass left: a gradient unchanged since is not measured again.
+        spare: the last sample's copies, to be written over.
     """
     gradient: list[Measured] = [0.0] * len(parameters)
     changed: list[tuple[int, Tensor]] = []
@@ -90,9 +98,27 @@ def before_step(parameters: Sequence[Tensor], seen: Mapping[int, SeenGradient]) 
         gradient[place] = norm
     return Before(
         parameters=tuple(parameters),
-        weights=tuple(p.clone() for p in parameters),
+        weights=_copies(parameters, spare),
         gradient=tuple(gradient),
     )
+
+
+def _copies(parameters: Sequence[Tensor], spare: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    alike = len(spare) == len(parameters) and all(
+        copy.shape == p.shape and copy.dtype == p.dtype and copy.device == p.device
+        for copy, p in zip(spare, parameters, strict=True)
+    )
+    if not alike:
+        return tuple(p.clone() for p in parameters)
+    torch._foreach_copy_(spare, parameters)
+    return tuple(spare)
+
+
+def kept(copies: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return the copies that the next sample may write over: on a CPU, and not too large."""
+    size = sum(copy.numel() * copy.element_size() for copy in copies if copy.is_cpu)
+    here = all(copy.is_cpu and copy.layout is torch.strided for copy in copies)
+    return tuple(copies) if here and size <= _KEPT_BYTES else ()
 
 
 @torch.no_grad()
@@ -103,15 +129,17 @@ def update_norms(before: Before) -> list[Measured]:
     return norms(copies)
 
 
-@torch.no_grad()
 def zero_share(tensor: Tensor) -> Measured:
-    """Return the share of exact zeros, among a sample of the values of a large tensor."""
-    values = _some(dense(tensor), _MOST_COUNTED)
-    filled, size = torch.count_nonzero(values), max(values.numel(), 1)
+    """Return the share of exact zeros among the values."""
+    values = dense(tensor)
+    size = max(values.numel(), 1)
+    if values.is_cpu and values.dtype in (torch.float32, torch.float64):
+        # five times as fast as torch's own count on a CPU
+        return 1.0 - np.count_nonzero(values.numpy() != 0) / size
+    filled = torch.count_nonzero(values)
     return 1.0 - filled.item() / size if filled.is_cpu else 1.0 - filled / size
 
 
-@torch.no_grad()
 def nonfinite_count(tensor: Tensor, norm: Measured) -> Measured:
     """Return the number of NaN and infinite values; a finite norm tells that there are none."""
     if isinstance(norm, float) and math.isfinite(norm):
@@ -140,14 +168,13 @@ def attenuation(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[Meas
         if not isinstance(second, Tensor) or not isinstance(eps, float) or "acc_delta" in state:
             out.append(None)
             continue
-        root = _some(second, _MOST_ATTENUATED).to(torch.float64).sqrt()
         betas = group.get("betas")
         steps = state.get("step")
         if isinstance(betas, tuple | list) and steps is not None and "exp_avg_sq" in state:
-            root = root / (1.0 - float(betas[1]) ** torch.as_tensor(steps).to(root)).sqrt()
-        moving = root > 0
-        share = torch.where(moving, root / (root + eps), 0.0).sum() / moving.sum().clamp_min(1)
-        out.append(share)
+            eps = eps * (1.0 - float(betas[1]) ** steps) ** 0.5  # the bias correction of √v
+        root = _some(second, _MOST_ATTENUATED).to(torch.float64).sqrt()
+        moving = torch.count_nonzero(root).clamp_min(1)
+        out.append((root / (root + eps)).nansum() / moving)  # NaN: 0/0 where epsilon is zero
     return out
 
 

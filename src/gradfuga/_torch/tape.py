@@ -115,19 +115,26 @@ class Tape:
                 self._shared.setdefault(consumer, []).append(slot)
         outputs = set(self.record.outputs)
         inside = outputs | _inside(outputs, _following(path), len(path.nodes))
-        for place, node in enumerate(path.nodes):
-            hook = partial(self._after, place, node, place not in inside)
-            self._handles.append(node.register_hook(hook))
         parameters = path.parameters
         self.record.parameters = parameters
         self.record.stale = {key: seen.norm for key, seen in see_gradients(parameters).items()}
+        try:
+            for place, node in enumerate(path.nodes):
+                hook = partial(self._after, place, node, place not in inside)
+                self._handles.append(node.register_hook(hook))
+        except Exception:
+            self._remove()
+            raise
 
     def close(self) -> None:
         """Remove every hook, after the backward pass, and look at the parameters' gradients."""
+        self._remove()
+        self.record.weight_gradient = see_gradients(self.record.parameters)
+
+    def _remove(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self.record.weight_gradient = see_gradients(self.record.parameters)
 
     def _after(
         self,

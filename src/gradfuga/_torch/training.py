@@ -22,12 +22,13 @@ from .loss import TargetPool
 from .naming import Names, build_graph, names_of
 from .norms import Measured, is_zero, joint, resolve
 from .parameter_rows import ParameterRows
-from .parameters import Before, SeenGradient, before_step, trainable
+from .parameters import Before, SeenGradient, before_step, kept, trainable
 from .recorder import Recorder, warn_once
 from .tape import TapeRecord
 
 _WEIGHT_STATISTICS = frozenset({"scale"})
 _MOST_GRAPHS = 8  # a model whose graph changes at every step is renamed each time, not stored
+_CHECKED_VERSIONS = 8  # samples at which gradients of the same version are measured again
 _CHECKED_INPUTS = 64  # steps whose inputs are checked for NaN; a broken pipeline shows at once
 _MOVED = 3.0  # a loss this many spreads above its recent level asks for denser samples
 
@@ -86,8 +87,10 @@ class Training:
         self._settings: dict[str, float] = {}
         self._rows = ParameterRows(recorder)
         self._before: Before | None = None
+        self._spare: tuple[Tensor, ...] = ()
         self._entries: list[Entry] = []
         self._pre_seconds = 0.0
+        self._versions_tell = True  # whether a changed gradient shows in its version
         self._last_end: float | None = None
         self._level: tuple[float, float] | None = None
 
@@ -106,8 +109,28 @@ class Training:
         started = time.perf_counter()
         self._entries = list(entries)
         if self.due:
-            self._before = before_step(trainable(optimizer), _seen(entries))
+            self._before = self._look_before(trainable(optimizer), _seen(entries))
         self._pre_seconds = time.perf_counter() - started
+
+    def _look_before(
+        self, parameters: Sequence[Tensor], seen: Mapping[int, SeenGradient]
+    ) -> Before:
+        """Copy the weights and measure the gradients, the unchanged ones only now and then.
+
+        A gradient changed through `.data` (`p.grad.data.clamp_(-1, 1)`) keeps its version: until
+        that is ruled out, and now and then later, all are measured.
+        """
+        samples = len(self._sampled)
+        if self._versions_tell and samples >= _CHECKED_VERSIONS and samples % _CHECKED_VERSIONS:
+            return before_step(parameters, seen)
+        before = before_step(parameters, {})
+        for parameter, norm in zip(parameters, before.gradient, strict=True):
+            known, gradient = seen.get(id(parameter)), parameter.grad
+            if known is None or gradient is None or not known.is_still(gradient):
+                continue
+            if isinstance(norm, float) and norm == norm and norm != known.norm:  # noqa: PLR0124
+                self._versions_tell = False
+        return before
 
     def after(self, optimizer: Optimizer, late: Sequence[Entry]) -> None:
         """The optimizer has stepped; `late` are backward passes inside the step (closures)."""
@@ -254,6 +277,7 @@ class Training:
             for p, given in zip(before.parameters, before.gradient, strict=True)
         ]
         self._rows.write(step, optimizer, names, before, unclipped)
+        self._spare = kept(before.weights)
         whole = joint(unclipped)
         if 0.0 < whole < float("inf") and self._entries:  # a closure's passes run in the step
             given = joint(before.gradient)
@@ -354,9 +378,9 @@ def _settings(optimizer: Optimizer) -> dict[str, float]:
     out: dict[str, float] = {}
     groups = optimizer.param_groups
     for name, value in groups[0].items():
-        if isinstance(value, bool | int | float):
-            out[name] = float(value)
-        elif isinstance(value, Tensor) and value.numel() == 1 and value.is_cpu:
+        if isinstance(value, bool | int | float) or (
+            isinstance(value, Tensor) and value.numel() == 1 and value.is_cpu
+        ):
             out[name] = float(value)
         elif name == "betas" and isinstance(value, tuple):
             out["beta1"], out["beta2"] = float(value[0]), float(value[1])
