@@ -137,6 +137,11 @@ def test_a_signal_that_fades_is_found():
     assert not fires(COLLAPSE, fading, limit=3.01)
 
 
+def test_a_signal_of_zero_is_said_to_be_none():
+    finding = only(COLLAPSE, IDLE.reading("head", Kind.ACTIVATION, "input_rms", 0.0))
+    assert "No signal reaches 'head'" in finding.message
+
+
 def test_the_size_of_the_raw_input_says_nothing():
     assert not fires(COLLAPSE, IDLE.reading("layer.0", Kind.ACTIVATION, "input_rms", 1e4))
 
@@ -171,6 +176,13 @@ def test_starving_needs_others_that_move_ten_times_more():
     slow = slow.reading("layer.0.weight", Kind.UPDATE, "norm", 1e-4)
     assert not fires(STARVED, slow)
     assert fires(STARVED, slow, against=5.0)
+
+
+def test_where_nobody_moves_no_single_layer_is_starved():
+    still = IDLE.everywhere(Kind.UPDATE, "norm", 5e-5)
+    still = still.reading("layer.0.weight", Kind.UPDATE, "norm", 1e-9)
+    assert not fires(STARVED, still)
+    assert flips_at(STARVED, still, "moves", 5e-5 * 100)
 
 
 def test_a_layer_that_is_meant_to_be_slow_is_not_starved_where_the_network_learns():

@@ -100,6 +100,13 @@ def test_gradients_that_pile_up_are_not_the_learning_rates_fault():
     assert not fires(TOO_HIGH, stale(BROKEN))
 
 
+def test_steps_that_led_nowhere_did_not_lead_astray():
+    worse = Training().with_losses([2.0, 3.0, *[5.0 + 0.01 * (-1) ** n for n in range(98)]])
+    crawling = worse.everywhere(Kind.UPDATE, "norm", 5e-3)
+    assert not fires(TOO_HIGH, crawling)
+    assert flips_at(TOO_HIGH, crawling, "moved", 5e-3 * 100)
+
+
 # OPT002
 
 TINY = IDLE.with_settings(lr=1e-8).everywhere(Kind.UPDATE, "norm", 1e-8)
@@ -112,6 +119,14 @@ def test_steps_that_lead_nowhere_blame_the_learning_rate():
     assert rate.observed == 1e-8
     assert rate.expected == pytest.approx(1e-8 * 0.01 / 1e-6)  # that feeds a hundredth
     assert flips_at(TOO_LOW, TINY, "fed", finding.evidence[0].observed)
+
+
+def test_a_gradient_that_is_lost_on_the_way_is_not_the_learning_rates_fault():
+    # every layer keeps a tenth, and the layer next to the output gets its feed from elsewhere
+    vanished = TINY.gains(linear=0.1).reading("layer.0.weight", Kind.UPDATE, "norm", 1e-12)
+    assert not fires(TOO_LOW, vanished)
+    assert fires(TOO_LOW, vanished, beyond=4.1)
+    assert fires(TOO_LOW, TINY.gains(linear=0.1))  # all are fed alike: the rate starves them
 
 
 def test_one_layer_that_moves_is_enough():

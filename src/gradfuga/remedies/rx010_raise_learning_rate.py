@@ -16,7 +16,7 @@ Known limits
     first ones move.
 
 References
-    Smith 2017, https://arxiv.org/abs/1506.01186 (range test). Decision rule of this project.
+    Smith 2017, https://arxiv.org/abs/1506.01186 (range test). docs/how-it-judges.md.
 """
 
 from __future__ import annotations

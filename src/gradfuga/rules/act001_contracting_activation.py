@@ -64,7 +64,7 @@ class ContractingActivation(AbstractRule):
             return ()
         evidence = without_claim(case, blame, Kind.ACTIVATION, "mean_squared_slope", power=2)
         message = _(
-            "{activation} at '{layer}' and {count} like places shrinks the gradient "
+            "{activation} at '{layer}' ({count} in all) shrinks the gradient "
             "wherever it works: together {factor} times, {share:.0%} of the symptom."
         ).format(
             activation=activation_word(case, blame.paths[0]),

@@ -60,7 +60,7 @@ class SaturatedActivation(AbstractRule):
             return ()
         evidence = without_claim(case, blame, Kind.ACTIVATION, "mean_squared_slope", power=2)
         message = _(
-            "{activation} at '{layer}' ({count} places in all) works in its flat part, because "
+            "{activation} at '{layer}' ({count} in all) works in its flat part, because "
             "its inputs are too large: it shrinks the gradient {factor} times, {share:.0%} of "
             "the symptom."
         ).format(

@@ -65,7 +65,7 @@ class DeadRelu(AbstractRule):
         if blame is None:
             return ()
         message = _(
-            "{activation} at '{layer}' ({count} places in all) is off for more values than it "
+            "{activation} at '{layer}' ({count} in all) is off for more values than it "
             "should be: that shrinks the gradient {factor} times, {share:.0%} of the symptom."
         ).format(
             activation=activation_word(case, blame.paths[0]),

@@ -20,8 +20,8 @@ Known limits
     Networks initialised at a small scale start with full entropy and weak queries, and leave
     that state as they learn: hence the last samples. Where large weights made the attention sharp,
     the few rows that are undecided have large gradients, so that only the Jacobian's mean shows
-    how little passes. With queries, keys and values cut from one
-    tensor the ratio is read where the pieces are, if they have gradients of their own.
+    how little passes. With queries, keys and values cut from one tensor the ratio is read where
+    the pieces are, if they have gradients of their own.
 
 References
     Dong, Cordonnier and Loukas 2021, https://arxiv.org/abs/2103.03404. Noci et al. 2022,
@@ -77,7 +77,7 @@ class AttentionCollapse(AbstractRule):
         )
         if blame is not None:
             message = _(
-                "The softmax at '{layer}' ({count} places in all) passes little gradient: it "
+                "The softmax at '{layer}' ({count} in all) passes little gradient: it "
                 "shrinks it {factor} times, {share:.0%} of the symptom."
             ).format(
                 layer=blame.paths[0],

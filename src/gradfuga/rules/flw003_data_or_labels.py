@@ -73,7 +73,7 @@ class DataOrLabels(AbstractRule):
             return ()
         message = _(
             "The weights move and the gradient reaches every layer, yet nothing is learned; a "
-            "plain reference learner finds nothing in these batches either ({found}). By "
+            "plain reference learner finds nothing in these batches either (progress {found}). By "
             "exclusion, look at the data: are inputs and targets still in step?"
         ).format(found=plain(progress.reference))
         step = case.steps[-1]

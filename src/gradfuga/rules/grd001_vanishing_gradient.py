@@ -67,8 +67,8 @@ class VanishingGradient(AbstractRule):
             return ()
         paths = tuple(each.path for each in below[: self.most_paths])
         message = _(
-            "At {count} of {layers} layers the gradient is more than {limit} times smaller than "
-            "at the output; at '{layer}' it is {factor} times smaller."
+            "The gradient is more than {limit} times smaller than at the output in {count} of "
+            "{layers} layers; at '{layer}' it is {factor} times smaller."
         ).format(
             count=len(below),
             layers=len(case.layers),

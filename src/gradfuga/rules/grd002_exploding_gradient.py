@@ -67,8 +67,8 @@ class ExplodingGradient(AbstractRule):
             return ()
         paths = tuple(each.path for each in above[: self.most_paths])
         message = _(
-            "At {count} of {layers} layers the gradient starts more than {limit} times larger "
-            "than at the output; at '{layer}' it is {factor} times larger."
+            "The gradient starts more than {limit} times larger than at the output in {count} of "
+            "{layers} layers; at '{layer}' it is {factor} times larger."
         ).format(
             count=len(above),
             layers=len(case.layers),

@@ -115,21 +115,22 @@ class ForwardCollapse(AbstractRule):
 
 def _message(faded: Evidence | None, uniform: Evidence | None) -> str:
     sentences = []
-    if faded is not None:
-        fall = math.log10(faded.expected / faded.observed) if faded.observed > 0.0 else math.inf
-        sentences.append(
-            _("The signal that reaches '{head}' is {factor} times smaller than the one that "
-              "leaves the first layer.").format(
-                head=faded.path, factor=times(fall) if math.isfinite(fall) else "∞"
-            )
-        )  # fmt: skip
+    if faded is not None and faded.observed > 0.0:
+        text = _(
+            "The signal that reaches '{head}' is {factor} times smaller than the one that leaves "
+            "the first layer."
+        )
+        factor = times(math.log10(faded.expected / faded.observed))
+        sentences.append(text.format(head=faded.path, factor=factor))
+    elif faded is not None:
+        text = _("No signal reaches '{head}': its input is zero.")
+        sentences.append(text.format(head=faded.path))
     if uniform is not None:
-        sentences.append(
-            _("What reaches '{head}' is nearly the same for every example of the batch: it varies "
-              "by {variation} of its size.").format(
-                head=uniform.path, variation=plain(uniform.observed)
-            )
-        )  # fmt: skip
+        text = _(
+            "What reaches '{head}' is nearly the same for every example of the batch: it varies "
+            "by {variation} of its size."
+        )
+        sentences.append(text.format(head=uniform.path, variation=plain(uniform.observed)))
     return " ".join(sentences)
 
 

@@ -19,7 +19,7 @@ Known limits
     looks like one that never is. It does not say why.
 
 References
-    Decision rule of this project: memorised random labels get to .02 or .03 of the way, the
+    docs/how-it-judges.md: memorised random labels get to .02 or .03 of the way, the
     slowest healthy learner to .12.
 """
 

@@ -18,7 +18,7 @@ Known limits
     can tell.
 
 References
-    Decision rule of this project (an accusation by lost time alone convicts healthy networks).
+    docs/how-it-judges.md (an accusation by lost time alone convicts healthy networks).
 """
 
 from __future__ import annotations

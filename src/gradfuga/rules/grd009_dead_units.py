@@ -65,7 +65,8 @@ class DeadUnits(AbstractRule):
             return ()
         paths = tuple(path for path, _share in dead[:8])
         message = _(
-            "In {count} layers at least half of the units are dead, up to {share:.0%} in {layers}; "
+            "At least half of the units are dead in layers of this network ({count} in all), up to "
+            "{share:.0%} in {layers}; "
             "the network learns with the rest."
         ).format(count=len(dead), share=dead[0][1], layers=quoted(paths[:1]))
         step = late_steps(case)[-1]

@@ -62,7 +62,7 @@ class SmallInitialization(AbstractRule):
             return ()
         evidence = without_claim(case, blame, Kind.WEIGHT, "scale")
         message = _(
-            "The weights at '{layer}' and {count} layers in all are too small for what follows "
+            "The weights at '{layer}' (layers in all: {count}) are too small for what follows "
             "them: together they shrink the gradient {factor} times, {share:.0%} of the symptom."
         ).format(
             layer=blame.paths[0],

@@ -58,7 +58,7 @@ class LargeInitialization(AbstractRule):
             return ()
         evidence = without_claim(case, blame, Kind.WEIGHT, "scale")
         message = _(
-            "The weights at '{layer}' and {count} layers in all are too large for what follows "
+            "The weights at '{layer}' (layers in all: {count}) are too large for what follows "
             "them: together they grow the gradient {factor} times, {share:.0%} of the symptom."
         ).format(
             layer=blame.paths[0],

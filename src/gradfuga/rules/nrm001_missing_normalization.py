@@ -18,8 +18,8 @@ Known limits
     missing, the account cannot tell.
 
 References
-    Theory reference of this project: the slope of the length map at the critical point is 1.09
-    for GELU, 1.10 for SiLU, 1.04 for Mish. Schoenholz et al. 2017,
+    ``gradfuga.theory.mean_field``: the slope of the length map at the critical point is 1.09 for
+    GELU, 1.10 for SiLU, 1.04 for Mish. Schoenholz et al. 2017,
     https://arxiv.org/abs/1611.01232.
 """
 
@@ -60,7 +60,7 @@ class MissingNormalization(AbstractRule):
             return ()
         evidence = without_claim(case, blame, Kind.ACTIVATION, "mean_squared_slope", power=2)
         message = _(
-            "Nothing holds the signal of {activation} at '{layer}' ({count} places in all), so "
+            "Nothing holds the signal of {activation} at '{layer}' ({count} in all), so "
             "that its slope drifts: that changes the gradient {factor} times, {share:.0%} of the "
             "symptom."
         ).format(

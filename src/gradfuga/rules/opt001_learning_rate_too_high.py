@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 from .._contracts import AbstractRule
 from .._messages import _
 from .._types import Evidence, Finding, Kind, Role, Severity
-from ._feed import largest_ratio
+from ._feed import best_fed, largest_ratio
 from ._progress import learns_nothing
 from ._reach import at_start, highest
 from ._stale import never_zeroed
@@ -57,6 +57,7 @@ class LearningRateTooHigh(AbstractRule):
     worse: float = -1.0  # progress: the loss is twice the best constant's (decision rule)
     violent: float = 0.5  # of a weight's size in one step; .4 in a first step is normal (measured)
     jump: float = 10.0  # times the first loss and the best constant's (chosen: one order)
+    moved: float = 1.0  # turnovers over the run: steps that led astray have led somewhere (chosen)
     early: float = 0.1  # of the run, in which such a jump counts (chosen)
     fewest_early: int = 10  # losses (chosen)
 
@@ -78,12 +79,12 @@ class LearningRateTooHigh(AbstractRule):
                 "carried the weights away until the numbers broke at step {step}."
             )
             return (self._finding(case, message, step=broken),)
-        if not learns_nothing(case):
+        if not learns_nothing(case) or not self._led_somewhere(case):
             return ()
         if grew_dead(case):
             message = _(
-                "{layers} worked at the first step and is dead at the last: the steps (learning "
-                "rate {rate}) pushed its units out of reach."
+                "The units of {layers} worked at the first step and are dead at the last: the "
+                "steps (learning rate {rate}) pushed them out of reach."
             )
             return (self._finding(case, message, paths=case.dead_layers[-1]),)
         first, last = case.progress.first, case.progress.last
@@ -102,6 +103,11 @@ class LearningRateTooHigh(AbstractRule):
             )
             return (self._finding(case, message, peak=peak),)
         return ()
+
+    def _led_somewhere(self, case: Case) -> bool:
+        """Whether the steps were long enough to lead astray."""
+        best = best_fed(case)
+        return best is None or best.feed >= self.moved
 
     def _peak(self, case: Case) -> float | None:
         """Return the height of an early jump of the loss, None where there was none."""

@@ -3,7 +3,7 @@
 What it finds
     In a network that learns nothing: a best fed layer whose weights move by less than a hundredth
     of their size over the whole run, although they have a gradient, and neither clipping nor
-    Adam's epsilon is what makes the steps short.
+    Adam's epsilon nor a vanished gradient is what makes the steps short.
 
 Why it matters
     A network learns something only after its weights have moved by a good part of their size.
@@ -19,7 +19,7 @@ Known limits
     A warm-up that has not ended is not told from a low rate.
 
 References
-    Decision rule of this project: a learning rate of 1e-8, clipping at 1e-5 and the like feed
+    docs/how-it-judges.md: a learning rate of 1e-8, clipping at 1e-5 and the like feed
     1e-5 to 3e-3. Karpathy, CS231n notes (update ratios about 1e-3 per step).
 """
 
@@ -36,6 +36,7 @@ from .._types import Evidence, Finding, Kind, Role, Severity
 from ._feed import best_fed
 from ._held import FEWEST_SAMPLES, FROZEN_SHARE, frozen, unreached
 from ._progress import learns_nothing
+from ._reach import at_start, lowest
 from ._short_steps import attenuation, clip_coefficient
 from ._words import plain
 
@@ -55,14 +56,19 @@ class LearningRateTooLow(AbstractRule):
     cause: ClassVar[str] = "learning_rate_too_low"
 
     fed: float = 0.01  # turnovers over the run (decision rule)
+    beyond: float = 2.5  # decades of reach that no learning rate brings back (severity scale)
     fewest_steps: int = 20  # shorter runs are trials, not trainings (decision rule)
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the optimizer."""
+        from ..analysis.conditions import path_starves_all  # noqa: PLC0415 (numpy)
+
         best = best_fed(case)
         if best is None or case.total_steps < self.fewest_steps or not learns_nothing(case):
             return ()
         if best.feed >= self.fed or not _has_gradient(case) or _held_back(case):
+            return ()
+        if lowest(at_start(case)) < -self.beyond and path_starves_all(case):
             return ()
         # what clipping or epsilon take away is not the learning rate's fault
         if best.feed / min(clip_coefficient(case), attenuation(case)) >= self.fed:

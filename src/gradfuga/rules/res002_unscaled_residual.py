@@ -58,7 +58,7 @@ class UnscaledResidual(AbstractRule):
             return ()
         evidence = ()
         message = _(
-            "Each of {count} residual blocks, such as the one at '{layer}', adds its branch at "
+            "The residual blocks ({count} in all, one of them at '{layer}') add their branch at "
             "full strength: together they grow the gradient {factor} times, {share:.0%} of the "
             "symptom."
         ).format(
