@@ -206,8 +206,9 @@ def _binary(node: Node, gradient: Tensor) -> LossTerm | None:
     return LossTerm("binary", each.mean() * weight, weight, _moments(truth), target)
 
 
-def _log_softmax_below(node: Node) -> Node | None:
-    below = node.next_functions[0][0]
+def _log_softmax_below(node: Node, *, slot: int = 0) -> Node | None:
+    inputs = node.next_functions
+    below = inputs[slot][0] if slot < len(inputs) else None
     if below is not None and base_name(below.name()) == "LogSoftmax":
         return below
     return None
@@ -237,8 +238,9 @@ def _picked(node: Node, gradient: Tensor) -> LossTerm | None:
 
 def _soft_classes(node: Node, gradient: Tensor) -> LossTerm | None:
     """Cross entropy against probabilities: they multiply the log-probabilities."""
-    below = _log_softmax_below(node)
-    truth = _saved(node, "other")
+    below, truth = _log_softmax_below(node), _saved(node, "other")
+    if below is None:  # the probabilities stand on the left
+        below, truth = _log_softmax_below(node, slot=1), _saved(node, "self")
     log_p = _saved(below, "result") if below is not None else None
     if log_p is None or truth is None or truth.shape != log_p.shape or log_p.dim() != 2:  # noqa: PLR2004
         return None
