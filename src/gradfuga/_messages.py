@@ -23,6 +23,11 @@ def _(message: str) -> str:
     return _translations.get().gettext(message)
 
 
+def _n(singular: str, plural: str, count: int) -> str:
+    """Translate the form that goes with `count`; the two English texts are its key."""
+    return _translations.get().ngettext(singular, plural, count)
+
+
 @contextmanager
 def language(name: str) -> Iterator[None]:
     """Speak `name` (``"en"`` or ``"pt-BR"``) inside the block.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, final
 from ._catalog import collect
 from ._contracts import AbstractSink
 from ._errors import ObservationError, UsageError
+from ._messages import _
 from ._torch.examples import ExampleBook
 from ._torch.training import Training
 from ._torch.watch import Watch
@@ -79,9 +80,9 @@ class Observer:
         trainings = self.trainings
         if not trainings:
             raise ObservationError(
-                "expected at least one optimizer step inside the observed block",
-                "got none",
-                "Train inside `with observe(model, optimizer):`, with optimizer.step().",
+                _("expected at least one optimizer step inside the observed block"),
+                _("got none"),
+                _("Train inside `with observe(model, optimizer):`, with optimizer.step()."),
             )
         return max(trainings, key=lambda readings: readings.record.steps)
 
@@ -130,13 +131,15 @@ def observe(
     """
     if every is not None and every < 1:
         raise UsageError(
-            "expected every as a number of steps from 1", f"got {every}", "Write every=100."
+            _("expected every as a number of steps from 1"),
+            _("got {value}").format(value=every),
+            _("Write every=100."),
         )
     if not 0.0 < budget <= 1.0:
         raise UsageError(
-            "expected budget as a share of the training's time above 0 and at most 1",
-            f"got {budget}",
-            "Write budget=0.01 for one per cent.",
+            _("expected budget as a share of the training's time above 0 and at most 1"),
+            _("got {value}").format(value=budget),
+            _("Write budget=0.01 for one per cent."),
         )
     folder = Path(out) if out is not None else None
     if sinks is None:

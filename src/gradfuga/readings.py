@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from ._errors import NewerSchemaError, RunFolderError
+from ._messages import _
 from ._types import Kind
 from .flow import FlowGraph
 
@@ -173,9 +174,9 @@ class Readings:
             write_manifest(self, target, parts=1)
         except OSError as error:
             raise RunFolderError(
-                f"expected a folder that can be written at '{target}'",
-                f"got {error}",
-                "Give another folder.",
+                _("expected a folder that can be written at '{place}'").format(place=target),
+                _("got {value}").format(value=error),
+                _("Give another folder."),
             ) from error
         return target
 
@@ -257,9 +258,9 @@ def _only_training(folder: Path) -> Path:
     inside = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
     if len(inside) > 1:
         raise RunFolderError(
-            f"expected the folder of one training at '{folder}'",
-            f"got a run of {len(inside)}",
-            f"Open one of them: '{inside[0]}'.",
+            _("expected the folder of one training at '{place}'").format(place=folder),
+            _("got a run of {count}").format(count=len(inside)),
+            _("Open one of them: '{place}'.").format(place=inside[0]),
         )
     return inside[0] if inside else folder
 
@@ -269,22 +270,26 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest: Any = json.loads((folder / MANIFEST).read_text("utf-8"))
     except FileNotFoundError as error:
         raise RunFolderError(
-            f"expected a run folder with a {MANIFEST} at '{folder}'",
-            "got none" if not folder.exists() else "got a folder without one",
-            "Give the folder that gradfuga run printed at its end.",
+            _("expected a run folder with a {file} at '{place}'").format(
+                file=MANIFEST, place=folder
+            ),
+            _("got none") if not folder.exists() else _("got a folder without one"),
+            _("Give the folder that gradfuga run printed at its end."),
         ) from error
     except (OSError, ValueError) as error:
         raise _damaged(folder / MANIFEST, error) from error
     schema = str(manifest.get("schema")) if isinstance(manifest, dict) else "none"
-    family, _, version = schema.partition("/")
+    family, _slash, version = schema.partition("/")
     ours = RUN_SCHEMA.partition("/")
     if family != ours[0] or not version.isdigit():
         raise _damaged(folder / MANIFEST, ValueError(f"schema '{schema}'"))
     if int(version) > int(ours[2]):
         raise NewerSchemaError(
-            f"expected a run of schema {RUN_SCHEMA} or older at '{folder}'",
-            f"got '{schema}'",
-            "Read it with the gradfuga that wrote it, or a newer one: pip install -U gradfuga.",
+            _("expected a run of schema {schema} or older at '{place}'").format(
+                schema=RUN_SCHEMA, place=folder
+            ),
+            _("got '{name}'").format(name=schema),
+            _("Read it with the gradfuga that wrote it, or a newer one: pip install -U gradfuga."),
         )
     return dict(manifest)
 
@@ -311,7 +316,9 @@ def _record_from_json(raw: dict) -> RunRecord:  # type: ignore[type-arg]
 
 def _damaged(path: Path, error: Exception) -> RunFolderError:
     return RunFolderError(
-        f"expected '{path}' as gradfuga wrote it",
-        f"got something that cannot be read ({type(error).__name__}: {error})",
-        "Remove the damaged file if it is a part-*.parquet; the other parts stay readable.",
+        _("expected '{place}' as gradfuga wrote it").format(place=path),
+        _("got something that cannot be read ({why})").format(
+            why=f"{type(error).__name__}: {error}"
+        ),
+        _("Remove the damaged file if it is a part-*.parquet; the other parts stay readable."),
     )

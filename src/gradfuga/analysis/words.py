@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .._messages import _
+from .._messages import _, _n
 
 SAME_SIZE = 0.1  # decades: a factor of 1.26, which nobody would call a change
 LARGEST_IN_WORDS = 15.0  # decades: beyond a thousand trillion, words say less than a power of ten
@@ -70,9 +70,9 @@ def times(decades: float) -> str:
         return f"1e{decades:.0f}"
     value = float(f"{10.0**decades:.1e}")
     for least, unit, word in (
-        (1e12, 1e12, _("trillion")),
-        (1e9, 1e9, _("billion")),
-        (1e6, 1e6, _("million")),
+        (1e12, 1e12, _n("trillion", "trillion", int(value / 1e12))),
+        (1e9, 1e9, _n("billion", "billion", int(value / 1e9))),
+        (1e6, 1e6, _n("million", "million", int(value / 1e6))),
         (1e4, 1e3, _("thousand")),
     ):
         if value >= least:

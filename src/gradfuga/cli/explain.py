@@ -32,7 +32,7 @@ def explain(
         str, typer.Argument(metavar="CODE", help="A code such as GRD001, or a rule's name.")
     ],
 ) -> None:
-    """Explain one rule or remedy."""
+    """Explain one rule or remedy, in English."""
     from rich.console import Console
     from rich.text import Text
 

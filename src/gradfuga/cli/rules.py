@@ -6,7 +6,7 @@ import sys
 
 
 def rules() -> None:
-    """List every rule and remedy."""
+    """List every rule and remedy, in English."""
     from rich.console import Console
     from rich.table import Table
 

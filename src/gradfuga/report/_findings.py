@@ -8,6 +8,7 @@ from .._messages import _
 from .._types import Diagnosis, Evidence, Finding, Role
 from . import _words as words
 from ._parts import card, code, safe
+from ._statistics import statistic_word, unit_word
 
 MOST_EVIDENCE = 5  # chosen: readings shown for each finding; the document has them all
 
@@ -30,20 +31,21 @@ def _finding(finding: Finding) -> str:
     if finding.evidence:
         rows = "".join(
             f"<tr><td><code>{safe(words.layer_name(each.path))}</code></td>"
-            f"<td>{safe(each.statistic.replace('_', ' '))}</td><td class='n'>{each.step}</td>"
+            f"<td>{safe(statistic_word(each.statistic))}</td><td class='n'>{each.step}</td>"
             f"<td class='n'><b>{words.number_text(each.observed)}</b></td>"
-            f"<td class='n'>{_expected(each)}</td><td>{safe(each.unit)}</td></tr>"
+            f"<td class='n'>{_expected(each)}</td><td>{safe(unit_word(each.unit))}</td></tr>"
             for each in finding.evidence[:MOST_EVIDENCE]
         )
         heads = (_("at"), _("statistic"), _("step"), _("observed"), _("expected"), _("unit"))
         head_row = "".join(f"<th>{safe(each)}</th>" for each in heads)
-        more = len(finding.evidence) - MOST_EVIDENCE
+        left_out = len(finding.evidence) - MOST_EVIDENCE
         parts.append(
             f"<div class='scroll'><table><thead><tr>{head_row}</tr></thead>"
             f"<tbody>{rows}</tbody></table></div>"
         )
-        if more > 0:
-            parts.append(f"<p class='where'>{safe(_('{count} more').format(count=more))}</p>")
+        if left_out > 0:
+            more = _("{count} more").format(count=left_out)
+            parts.append(f"<p class='where'>{safe(more)}</p>")
     if finding.log_gain:
         claim = _("Claims {decades} decades: {factor}.").format(
             decades=words.decades_text(finding.log_gain),

@@ -25,6 +25,8 @@ def layer_table(case: Case | None, number: int) -> str:
         _("turnovers"),
         _("line"),
     ]
+    dead_word = _("dead")
+    tag = f" <span class='tag'>{safe(dead_word)}</span>"
     dead = set(case.dead_layers[-1]) if case.dead_layers else set()
     last = sum_up(case).late
     rows = []
@@ -32,7 +34,7 @@ def layer_table(case: Case | None, number: int) -> str:
         op = case.op_of(layer)
         reach = float(last[index])
         line = f"{words.short_file(op.source.file)}:{op.source.line}" if op.source else ""
-        marks = f" <span class='tag'>{safe(_('dead'))}</span>" if layer.path in dead else ""
+        marks = tag if layer.path in dead else ""
         tone = (
             ""
             if abs(reach) <= words.LIMIT or math.isnan(reach)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .._messages import _
+from .._messages import _, _n
 from .._types import Diagnosis, Prescription, Severity, Verdict
 from . import _words as words
 from ._findings import findings, source
@@ -111,7 +111,7 @@ def _numbers(diagnosis: Diagnosis, case: Case | None) -> str:
         tiles.append((_("loss"), words.losses_text(run, arrow="\u2192"), detail))
     sampled = _("{sampled} sampled").format(sampled=run.sampled_steps)
     if run.interrupted:
-        sampled += f", {_('interrupted')}"
+        sampled = ", ".join((sampled, _("interrupted")))
     tiles.append((_("steps"), f"{run.steps:,}".replace(",", "\u202f"), sampled))
     overhead = f"{100 * run.overhead:.1f} %" if math.isfinite(run.overhead) else "-"
     start = _("{seconds:.1f} s of it at the start").format(seconds=run.startup_seconds)
@@ -236,7 +236,8 @@ def _facts(diagnosis: Diagnosis) -> str:
     )
     body = f"<p>{safe(words.run_line(diagnosis))}</p>"
     if skipped:
-        title = _("{count} rules skipped").format(count=len(diagnosis.skipped))
+        count = len(diagnosis.skipped)
+        title = _n("{count} rule skipped", "{count} rules skipped", count).format(count=count)
         body += f"<details><summary>{safe(title)}</summary><ul>{skipped}</ul></details>"
     return card(_("The run"), body, "")
 

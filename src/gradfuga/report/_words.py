@@ -21,6 +21,7 @@ from .._types import (
 from ..analysis.words import SAME_SIZE
 from ..analysis.words import cause_word as cause_word
 from ..analysis.words import factor_words as factor_words
+from ._statistics import statistic_word, unit_word
 
 LONGEST_WHOLE = 1e6  # chosen: whole numbers below it are written out
 LIMIT = 1.3  # decades: the T of the decision rule, a factor of 20
@@ -96,10 +97,10 @@ def number_text(value: float | None) -> str:
 
 def evidence_text(evidence: Evidence) -> str:
     """Return one piece of evidence: observed against expected, where and when."""
-    unit = f" {evidence.unit}" if evidence.unit else ""
+    unit = f" {unit_word(evidence.unit)}" if evidence.unit else ""
     observed = f"{number_text(evidence.observed)}{unit}"
     what = _("{statistic} at {path}, step {step}").format(
-        statistic=evidence.statistic.replace("_", " "),
+        statistic=statistic_word(evidence.statistic),
         path=layer_name(evidence.path),
         step=evidence.step,
     )

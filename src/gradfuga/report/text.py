@@ -21,6 +21,7 @@ MOST_ROWS = 12  # chosen: the profile of a deep network must leave room for the 
 MOST_LINES = 5  # chosen: source lines shown
 WIDEST = 100  # chosen: longer lines of prose are hard to read
 NARROWEST = 24  # chosen: below this nothing useful fits
+FACTOR_WIDTH = 26  # the longest factor in English words, and the two spaces before it
 WORDS_FROM = 72  # chosen: the width from which factors in words fit beside the bars
 
 _STYLE_OF = {
@@ -151,7 +152,8 @@ class _Page:
         scale = max(2 * words.LIMIT, *finite, 0.0)
         labels = [words.clean(words.layer_name(path)) for path in depth.path]
         label_width = min(max(map(cell_len, labels)), self.width // 3)
-        factor_width = 26 if self.width >= WORDS_FROM else 0
+        factors = max(cell_len(words.factor_words(reach)) for reach in depth.reach)
+        factor_width = max(FACTOR_WIDTH, 2 + factors) if self.width >= WORDS_FROM else 0
         bar_width = max(6, min(30, self.width - label_width - factor_width - 11))
         for label, reach in _elided(list(zip(labels, depth.reach, strict=True))):
             if isinstance(reach, int):

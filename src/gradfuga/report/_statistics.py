@@ -1,0 +1,46 @@
+"""Say the name of a statistic, or of its unit, in words."""
+
+from __future__ import annotations
+
+from .._messages import _
+
+
+def statistic_word(name: str) -> str:
+    """Return a statistic's name in words; one that no rule of ours cites with spaces."""
+    words = {
+        "attenuation": _("attenuation"),
+        "batch_variation": _("batch variation"),
+        "claim": _("claim"),
+        "clip_coefficient": _("clip coefficient"),
+        "coherence": _("coherence"),
+        "dead_share": _("dead share"),
+        "decay_pull": _("decay pull"),
+        "entropy": _("entropy"),
+        "feed": _("feed"),
+        "frozen_share": _("frozen share"),
+        "input_rms": _("input rms"),
+        "jacobian_norm": _("jacobian norm"),
+        "learning_rate": _("learning rate"),
+        "lost_share": _("lost share"),
+        "mean_squared_slope": _("mean squared slope"),
+        "nonfinite": _("nonfinite"),
+        "norm": _("norm"),
+        "progress": _("progress"),
+        "progress_error": _("progress error"),
+        "query_key_gradient": _("query key gradient"),
+        "reach": _("reach"),
+        "reference": _("reference"),
+        "scale": _("scale"),
+        "sigma_gain": _("sigma gain"),
+        "stale": _("stale"),
+        "target_distance": _("target distance"),
+        "unreached_share": _("unreached share"),
+        "update_ratio": _("update ratio"),
+        "value": _("value"),
+    }
+    return words.get(name, name.replace("_", " "))
+
+
+def unit_word(unit: str) -> str:
+    """Return a unit in words; one that no rule of ours uses as it is."""
+    return {"decades": _("decades")}.get(unit, unit)
