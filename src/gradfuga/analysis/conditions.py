@@ -19,6 +19,8 @@ STARVED_AGAINST = 10.0
 # A learning rate of 1e-8, clipping at 1e-5, an epsilon far above the gradient: 1e-5 to 3e-3.
 NOBODY_FED = 0.01
 DECAYED = 0.5
+# Chosen: two decades lost to clipping are more than the limit on reach.
+CLIPPED_AWAY = 0.01
 # A weight used this often along one chain is a recurrence: depth through it is time.
 TIME_USES = 6
 
@@ -162,6 +164,12 @@ def training_share(case: Case) -> float:
     if not weights or not case.steps:
         return 1.0
     return sum(w.trainable and w.optimized and w.reached for w in weights) / len(weights)
+
+
+def clipped_away(case: Case) -> bool:
+    """Whether clipping leaves less than a hundredth of the gradient on most samples."""
+    values = case.readings.series("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient")[1]
+    return bool(values.size) and float(np.median(values)) < CLIPPED_AWAY
 
 
 def weights_decayed(case: Case) -> bool:

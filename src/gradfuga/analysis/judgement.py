@@ -22,6 +22,7 @@ from .build import REACH_LIMIT, highest_reach, late_samples, lowest_reach
 from .case import Case
 from .conditions import (
     clear_fall,
+    clipped_away,
     dead_at,
     grew_dead,
     has_time_axis,
@@ -41,6 +42,9 @@ from .conditions import (
 # they have turned over .3 to .6 of their weights (same evaluation).
 LEAVES_CHANCE = 0.3
 ONE_TURNOVER = 1.0
+# Where the gradient falls by more than this, no learning rate that an optimizer survives brings it
+# back (severity scale of the reach: 1.3 to 2.5 mild, 2.5 to 4 serious).
+SERIOUS_REACH = 2.5
 LOST_SHARE = 0.02  # with poor progress: the reach heals early, the damage stays
 FEWEST_STEPS = 20
 WORSE_THAN_CONSTANT = -1.0
@@ -68,6 +72,7 @@ class Why(Enum):
     NOT_FED = "not_fed"
     NOT_TRAINED = "not_trained"
     TOO_SHORT = "too_short"
+    LEARNS_LITTLE = "learns_little"
     STILL_FALLING = "still_falling"
     CEILING_UNKNOWN = "ceiling_unknown"
     NO_BASELINE = "no_baseline"
@@ -97,10 +102,13 @@ def judge(case: Case) -> Judgement:
         by_path = start_high > REACH_LIMIT
         why = Why.NONFINITE_PATH if by_path else Why.NONFINITE_RATE
         return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.DEPTH if by_path else None, why)
-    if not case.progress.known:
-        return _without_baseline(case)
     if case.progress.informed:
         return _informed(case)
+    idle = training_share(case) < HALF_OF_THE_MODEL
+    if idle and case.total_steps >= FEWEST_STEPS and not clear_fall(case):
+        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NOT_TRAINED)
+    if not case.progress.known:
+        return _without_baseline(case)
     return _uninformed(case)
 
 
@@ -125,9 +133,9 @@ def _informed(case: Case) -> Judgement:
     if progress.poor:
         if symptom_stays or lost_share(case) >= LOST_SHARE:
             return _vanishing(Severity.SERIOUS, Why.POOR)
-        if start_high > 2.0 * REACH_LIMIT:
+        if start_high > REACH_LIMIT:
             return Judgement(Verdict.EXPLODING, Severity.SERIOUS, Axis.DEPTH, Why.POOR)
-        return Judgement(Verdict.HEALTHY, Severity.NONE, None, Why.LEARNS)
+        return _open(Why.LEARNS_LITTLE)
     # less than half of the way to zero, and nobody knows whether the task permits more
     suspicious = symptom_stays or start_high > 2.0 * REACH_LIMIT
     healed = lost_share(case) >= LOST_SHARE and not progress.falling
@@ -141,21 +149,20 @@ def _uninformed(case: Case) -> Judgement:
     start_high = highest_reach(case.reach[0], case.layers)
     moved = float(np.nanmax(case.turnovers[-1], initial=0.0)) >= LEAVES_CHANCE
     seen_enough = case.total_steps >= FEWEST_STEPS
-    if seen_enough and training_share(case) < HALF_OF_THE_MODEL:
-        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NOT_TRAINED)
     if dead_at(case, 0):
         return Judgement(Verdict.DEAD_UNITS, Severity.FATAL, None, Why.BORN_DEAD)
-    if start_high > REACH_LIMIT:
+    if start_high > REACH_LIMIT and not (nobody_fed(case) and not clipped_away(case)):
         if not seen_enough or (case.record.interrupted and not moved):
             return _open(Why.TOO_SHORT)
         return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.DEPTH, Why.NEVER_LEARNS)
     if start_low < -REACH_LIMIT:
-        if nobody_fed(case) and not path_starves_all(case):
-            return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NOT_FED)
         if starved_layers(case):
             return _vanishing(Severity.FATAL, Why.STARVES)
-        if seen_enough and (moved or nobody_fed(case)):
+        beyond_rate = start_low < -SERIOUS_REACH and path_starves_all(case)
+        if seen_enough and (moved or beyond_rate):
             return _vanishing(Severity.FATAL, Why.NEVER_LEARNS)
+        if seen_enough and nobody_fed(case):
+            return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NOT_FED)
         return _open(Why.TOO_SHORT)
     # from here on the network was fine at the first step
     if grew_dead(case):

@@ -111,6 +111,12 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
             "{low:.1f} decades; whether the task permits more is not known. Train the same "
             "network with a repaired path, such as another initialisation, to settle it."
         ),
+        Why.LEARNS_LITTLE: _(
+            "The network learns, and the gradient reaches every layer, but it has made less "
+            "progress (u = {u:.2f}) than half of what a cheap reference model makes on the same "
+            "examples (u = {reference:.2f}). If the loss still falls, train longer; if not, try "
+            "another learning rate to settle it."
+        ),
         Why.NO_BASELINE: _(
             "The loss does not fall, but no target was seen from which to tell what a constant "
             "prediction would reach (adversarial, contrastive or custom loss). Judge by your own "
@@ -126,7 +132,12 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
         return None
     limit = REACH_LIMIT
     return text.format(
-        steps=case.total_steps, turnover=fastest, u=case.progress.u, low=low, limit=limit
+        steps=case.total_steps,
+        turnover=fastest,
+        u=case.progress.u,
+        reference=case.progress.reference,
+        low=low,
+        limit=limit,
     )
 
 
