@@ -172,7 +172,8 @@ def attenuation(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[Meas
         betas = group.get("betas")
         steps = state.get("step")
         if isinstance(betas, tuple | list) and steps is not None and "exp_avg_sq" in state:
-            eps = eps * (1.0 - float(betas[1]) ** steps) ** 0.5  # the bias correction of √v
+            taken = steps.item() if isinstance(steps, Tensor) and steps.is_cpu else steps
+            eps = eps * (1.0 - float(betas[1]) ** taken) ** 0.5  # the bias correction of √v
         root = _some(second, _MOST_ATTENUATED).to(torch.float64).sqrt()
         moving = torch.count_nonzero(root).clamp_min(1)
         out.append((root / (root + eps)).nansum() / moving)  # NaN: 0/0 where epsilon is zero

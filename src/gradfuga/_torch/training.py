@@ -122,8 +122,8 @@ class Training:
         """
         samples = len(self._sampled)
         if self._versions_tell and samples >= _CHECKED_VERSIONS and samples % _CHECKED_VERSIONS:
-            return before_step(parameters, seen)
-        before = before_step(parameters, {})
+            return before_step(parameters, seen, self._spare)
+        before = before_step(parameters, {}, self._spare)
         for parameter, norm in zip(parameters, before.gradient, strict=True):
             known, gradient = seen.get(id(parameter)), parameter.grad
             if known is None or gradient is None or not known.is_still(gradient):
