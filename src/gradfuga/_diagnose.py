@@ -48,7 +48,7 @@ _SHOWN = frozenset(
 )
 # Which causes can be behind a verdict, the likelier first; the account's own come with shares.
 _CAUSES_OF = {
-    Verdict.DEAD_UNITS: ("learning_rate_too_high", "dead_relu"),
+    Verdict.DEAD_UNITS: ("learning_rate_too_high", "dead_relu", "saturated_activation"),
     Verdict.STALLED: (
         "gradients_not_zeroed",
         "weight_decay_too_strong",
@@ -100,8 +100,10 @@ def diagnose(
 
 def _badness(diagnosis: Diagnosis) -> tuple[int, int, int]:
     sick = diagnosis.verdict not in (Verdict.HEALTHY, Verdict.INCONCLUSIVE)
-    return diagnosis.severity.rank, 2 * sick + (diagnosis.verdict is Verdict.INCONCLUSIVE), (
-        diagnosis.run.steps
+    return (
+        diagnosis.severity.rank,
+        2 * sick + (diagnosis.verdict is Verdict.INCONCLUSIVE),
+        (diagnosis.run.steps),
     )
 
 
@@ -113,17 +115,13 @@ def _one(readings: Readings, rules: Sequence[AbstractRule]) -> Diagnosis:
     if not sick:
         # without the consequence a symptom is worth a note, and a cause is a cause of nothing
         findings = [
-            dataclasses.replace(
-                each, role=Role.NOTE, severity=min(each.severity, Severity.MILD)
-            )
+            dataclasses.replace(each, role=Role.NOTE, severity=min(each.severity, Severity.MILD))
             for each in findings
             if each.role is not Role.CAUSE
         ]
     causes, unexplained = _causes(case, judgement, findings)
     named = {cause.name for cause in causes}
-    findings = [
-        each for each in findings if each.role is not Role.CAUSE or each.cause in named
-    ]
+    findings = [each for each in findings if each.role is not Role.CAUSE or each.cause in named]
     diagnosis = Diagnosis(
         verdict=judgement.verdict,
         severity=judgement.severity,
@@ -184,12 +182,11 @@ def _causes(
         order: tuple[str, ...] = ("learning_rate_too_high", "target_scale", "data_or_labels")
     else:
         order = _CAUSES_OF.get(judgement.verdict, ())
-    present = [name for name in order if name in by_cause]
-    if not present:
+    # these are no factors of a product: the most specific one that was found stands for it all
+    first = next((name for name in order if name in by_cause), None)
+    if first is None:
         return (), 1.0
-    share = 1.0 / len(present)
-    named = [Cause(n, by_cause[n].code, share, by_cause[n].paths) for n in present]
-    return tuple(named), 1.0 - sum(cause.share for cause in named)
+    return (Cause(first, by_cause[first].code, 1.0, by_cause[first].paths),), 0.0
 
 
 def _depth(case: Case) -> DepthProfile:

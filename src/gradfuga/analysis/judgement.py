@@ -45,6 +45,8 @@ ONE_TURNOVER = 1.0
 # Where the gradient falls by more than this, no learning rate that an optimizer survives brings it
 # back (severity scale of the reach: 1.3 to 2.5 mild, 2.5 to 4 serious).
 SERIOUS_REACH = 2.5
+# Healthy runs of adaptive optimizers start as low as this (same evaluation).
+BEYOND_HEALTHY = 5.0
 LOST_SHARE = 0.02  # with poor progress: the reach heals early, the damage stays
 FEWEST_STEPS = 20
 WORSE_THAN_CONSTANT = -1.0
@@ -105,7 +107,8 @@ def judge(case: Case) -> Judgement:
     if case.progress.informed:
         return _informed(case)
     idle = training_share(case) < HALF_OF_THE_MODEL
-    if idle and case.total_steps >= FEWEST_STEPS and not clear_fall(case):
+    learns = not case.progress.known and clear_fall(case)
+    if idle and case.total_steps >= FEWEST_STEPS and not learns:
         return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NOT_TRAINED)
     if not case.progress.known:
         return _without_baseline(case)
@@ -158,7 +161,9 @@ def _uninformed(case: Case) -> Judgement:
     if start_low < -REACH_LIMIT:
         if starved_layers(case):
             return _vanishing(Severity.FATAL, Why.STARVES)
-        beyond_rate = start_low < -SERIOUS_REACH and path_starves_all(case)
+        beyond_rate = start_low < -BEYOND_HEALTHY or (
+            start_low < -SERIOUS_REACH and path_starves_all(case)
+        )
         if seen_enough and (moved or beyond_rate):
             return _vanishing(Severity.FATAL, Why.NEVER_LEARNS)
         if seen_enough and nobody_fed(case):

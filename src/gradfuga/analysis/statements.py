@@ -142,7 +142,11 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
 
 
 def _turnover_steps(case: Case) -> str:
-    ratios = [float(v) for v in case.update_ratio.ravel() if math.isfinite(v) and v > 0.0]
-    if not ratios:
-        return "?"
-    return f"{math.ceil(1.0 / sorted(ratios)[len(ratios) // 2])}"
+    """Return how many steps the layer that moves most needs to turn its weights over once."""
+    medians = [
+        sorted(known)[len(known) // 2]
+        for column in case.update_ratio.T
+        if (known := [float(value) for value in column if math.isfinite(value)])
+    ]
+    fastest = max(medians, default=0.0)
+    return f"{math.ceil(1.0 / fastest)}" if fastest > 0.0 else "?"
