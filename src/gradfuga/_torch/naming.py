@@ -226,6 +226,7 @@ def build_graph(
         read_sources: whether anomaly mode was on, so that the ops know their source lines.
     """
     sequences = [node._sequence_nr() for node in walk.nodes]  # noqa: SLF001
+    start = min(sequences, default=0)  # of the graph: a process counts on from step to step
     owned_by = owners(sequences, spans)
     lines = [line_of(node) if read_sources else (None, False) for node in walk.nodes]
     files = tuple(dict.fromkeys(line.file for line, _ in lines if line is not None))
@@ -257,7 +258,7 @@ def build_graph(
                 source=(built if in_container and built is not None else line),
                 built_at=built,
                 shape=shapes.get(place, ()),
-                sequence=sequences[place],
+                sequence=sequences[place] - start,
             )
         )
     uses: dict[int, list[int]] = {}

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
+import numpy as np
+
 from .._contracts import AbstractSink
 from .._types import Kind
 from ..flow import FlowGraph
@@ -17,13 +19,14 @@ from .norms import Measured, resolve
 
 _log = logging.getLogger("gradfuga")
 
-# Memory holds this many sampled steps and losses; beyond that every second of the older half is
+# Memory holds this many sampled steps and losses; beyond that a quarter of those between is
 # let go, so that it does not grow with the length of the run. The disk keeps everything.
 MOST_SAMPLES = 512
 MOST_LOSSES = 16_384
 _FLUSH_ROWS = 50_000
 _FLUSH_SECONDS = 10.0
 _PENDING_LOSSES = 256
+_LATEST = 64  # last steps that thinning leaves alone
 _KEPT = 16  # first steps, and first losses that are not finite, that thinning leaves alone
 
 Key = tuple[str, Kind, str]
@@ -129,13 +132,18 @@ class Recorder:
 
 
 def _thinned(values: dict[int, float]) -> dict[int, float]:
-    """Keep every second of the older half; the first ones that are not finite stay."""
+    """Keep three quarters: the first and last steps, and an even cover of those between.
+
+    Even over steps, however often it is done: dropping every second of the older half would, done
+    again and again, leave a hole where the run was young. The first ones that are not finite stay.
+    """
     steps = sorted(values)
-    half = len(steps) // 2
-    first, old, new = steps[:_KEPT], steps[_KEPT:half], steps[half:]
-    broken = frozenset([s for s in old if not math.isfinite(values[s])][:_KEPT])
-    kept = [s for place, s in enumerate(old) if place % 2 == 0 or s in broken]
-    return {step: values[step] for step in (*first, *kept, *new)}
+    middle = steps[_KEPT:-_LATEST]
+    broken = [step for step in middle if not math.isfinite(values[step])][:_KEPT]
+    marks = np.linspace(middle[0], middle[-1], 3 * len(steps) // 4 - _KEPT - _LATEST)
+    even = [middle[place] for place in np.unique(np.searchsorted(middle, marks))]
+    kept = sorted({*steps[:_KEPT], *broken, *even, *steps[-_LATEST:]})
+    return {step: values[step] for step in kept}
 
 
 def warn_once(what: str, error: Exception) -> None:
