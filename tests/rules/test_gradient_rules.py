@@ -42,7 +42,7 @@ def test_a_gradient_that_shrinks_tenfold_a_layer_vanishes():
     assert [each.observed for each in finding.evidence] == pytest.approx([-4.0, -3.0, -2.0])
     assert {each.expected for each in finding.evidence} == {-1.30}
     assert "3 of 5 layers" in finding.message
-    assert "'layer.0' it is 10^4.0 times smaller" in finding.message
+    assert "'layer.0' it is 10 thousand times smaller" in finding.message
     assert finding.source[0].line == 10
 
 

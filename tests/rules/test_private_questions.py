@@ -9,7 +9,7 @@ from gradfuga.rules._blame import activation_word, built_lines
 from gradfuga.rules._feed import best_fed, feeds, largest_ratio
 from gradfuga.rules._reach import at_start, highest, lowest, over_all, over_late
 from gradfuga.rules._samples import late_median, late_steps, value_at
-from gradfuga.rules._words import plain, quoted, times
+from gradfuga.rules._words import plain, quoted
 from rules.cases import Training, by_step
 
 
@@ -60,13 +60,6 @@ def test_an_activation_is_called_what_its_user_calls_it():
 def test_the_lines_that_built_modules_are_named_once():
     case = Training().case
     assert built_lines(case, ("head", "layer.0")) == (SourceLine("net.py", 5, "nn.Linear(16, 16)"),)
-
-
-@pytest.mark.parametrize(
-    ("decades", "text"), [(-0.1, "1.3"), (0.99, "9.8"), (3.0, "1000"), (-11.44, "10^11.4")]
-)
-def test_factors_are_said_without_a_row_of_zeros(decades, text):
-    assert times(decades) == text
 
 
 def test_numbers_and_paths_are_short():

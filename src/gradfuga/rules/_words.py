@@ -4,20 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_PLAIN = 4.0  # decades; beyond, a power of ten is read more easily than its zeros
-
-
-def times(decades: float) -> str:
-    """Return the factor that `decades` stand for, without its direction.
-
-    Example:
-        >>> times(-0.3), times(1.3), times(-7.6)
-        ('2.0', '20', '10^7.6')
-    """
-    size = abs(decades)
-    if size < 1.0:
-        return f"{10.0**size:.1f}"
-    return f"{10.0**size:.0f}" if size < _PLAIN else f"10^{size:.1f}"
+from ..analysis.words import times as times
 
 
 def plain(value: float) -> str:
