@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,8 +38,8 @@ class Activation:
     """
 
     name: str
-    value: Callable[[Floats], Floats]
-    slope: Callable[[Floats], Floats]
+    value: Callable[[Floats], Floats] = field(repr=False)
+    slope: Callable[[Floats], Floats] = field(repr=False)
     kinks: tuple[float, ...]
     steepest: float
 
