@@ -169,13 +169,17 @@ def test_a_run_that_breaks_keeps_what_was_flushed(tmp_path, monkeypatch):
     monkeypatch.setattr("gradfuga._torch.recorder._FLUSH_SECONDS", 0.0)
     model = nn.Linear(5, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(KeyboardInterrupt), observe(model, optimizer, every=1, out=tmp_path):
-        for number in range(5):
-            if number == 4:
-                raise KeyboardInterrupt
-            optimizer.zero_grad()
-            F.cross_entropy(model(X), LABELS).backward()
-            optimizer.step()
+
+    def interrupted():
+        with observe(model, optimizer, every=1, out=tmp_path):
+            for _ in range(4):
+                optimizer.zero_grad()
+                F.cross_entropy(model(X), LABELS).backward()
+                optimizer.step()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     opened = Readings.open(tmp_path / "0")
     assert opened.losses[0].tolist() == [0, 1, 2, 3]
     assert opened.record.interrupted

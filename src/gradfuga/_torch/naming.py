@@ -68,7 +68,8 @@ def names_of(
     seen: dict[int, tuple[str, nn.Module]] = {}
     searched = [*candidates, *(_variables() if frames else ())]
     for name, module in searched:
-        seen.setdefault(id(module), (name, module))
+        if not seen.get(id(module), ("",))[0]:  # a variable's name rather than none
+            seen[id(module)] = (name, module)
     held = [
         (name, module, frozenset(id(p) for p in module.parameters()))
         for name, module in seen.values()
@@ -82,7 +83,9 @@ def names_of(
         for name, module, own in sorted(held, key=lambda each: -len(each[2] & wanted)):
             if own & left:
                 left -= own
-                chosen.append((name or type(module).__name__.lower(), module))
+                prefix = name or type(module).__name__.lower()
+                taken = sum(type(m) is type(module) and not name for _, m in chosen)
+                chosen.append((f"{prefix}_{taken + 1}" if taken else prefix, module))
     parameters: dict[int, list[str]] = {}
     modules: dict[int, str] = {}
     tensors = {id(parameter): weakref.ref(parameter) for parameter in optimized}
@@ -100,8 +103,18 @@ def names_of(
     for place, parameter in enumerate(optimized):
         parameters.setdefault(id(parameter), [f"parameter_{place}"])
     model = " + ".join(type(module).__name__ for _, module in chosen)
-    named = {key: tuple(value) for key, value in parameters.items()}
+    named = _told_apart(parameters)
     return Names(named, modules, model, tensors)
+
+
+def _told_apart(parameters: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
+    """Number the leading names that several parameters share: two loops may call both `w`."""
+    uses: dict[str, int] = {}
+    out: dict[int, tuple[str, ...]] = {}
+    for key, (leading, *others) in parameters.items():
+        uses[leading] = count = uses.get(leading, 0) + 1
+        out[key] = (f"{leading}_{count}" if count > 1 else leading, *others)
+    return out
 
 
 def _user_frames() -> Iterable[tuple[FrameType, Mapping[str, object]]]:
@@ -112,7 +125,8 @@ def _user_frames() -> Iterable[tuple[FrameType, Mapping[str, object]]]:
     """
     frame = inspect.currentframe()
     while frame is not None:
-        if not frame.f_globals.get("__name__", "").startswith(("torch", "gradfuga")):
+        owner = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if owner not in {"torch", "gradfuga"}:
             variables = frame.f_locals
             yield frame, dict(variables)
             if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import os
 import re
 import sysconfig
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from torch.autograd.graph import Node
 from .._types import SourceLine
 
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+), in ')
-_TORCH = str(Path(torch.__file__).parent)
-_OURS = str(Path(__file__).parents[1])
+_TORCH = str(Path(torch.__file__).parent) + os.sep  # not torchvision
+_OURS = str(Path(__file__).parents[1]) + os.sep
 _STDLIB = sysconfig.get_paths()["stdlib"]
 # In a container's forward the user's line is only the call of the container: where the module
 # was built says more.
