@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test check bench messages clean
 
 # Two threads on two shared cores can be far slower than one for tensors as small as these.
 export OMP_NUM_THREADS ?= 1
@@ -12,6 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS := demo
+LOCALE := src/gradfuga/locale
 # constraints.txt was made on 3.11, so that one is tried first
 CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3
 
@@ -60,6 +61,14 @@ test: check ## everything that CI runs: the checks, then the tests
 
 bench: $(STAMP) ## measure the observer's cost (minutes; wants an idle machine)
 	$(BIN)/python -m benchmarks.cost $(ARGS)
+
+messages: $(STAMP) ## collect the texts anew, compile the Portuguese, fail if any is missing
+	$(BIN)/pybabel -q extract --keyword _n:1,2 --ignore-dirs '.*' --omit-header --add-location file \
+	  --output-file $(LOCALE)/gradfuga.pot src/gradfuga
+	$(BIN)/pybabel -q update --domain gradfuga --ignore-obsolete --ignore-pot-creation-date \
+	  --input-file $(LOCALE)/gradfuga.pot --output-dir $(LOCALE)
+	$(BIN)/pybabel -q compile --domain gradfuga --directory $(LOCALE)
+	$(BIN)/python -m pytest -q -k catalogue tests/test_locale.py
 
 clean: ## remove .venv and everything that was made
 	rm -rf $(VENV) $(RUNS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
