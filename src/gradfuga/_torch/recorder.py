@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
+from array import array
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from .._types import Kind
 from ..flow import FlowGraph
 from ..readings import Reading, Readings, RunRecord
 from .norms import Measured, resolve
+
+if TYPE_CHECKING:
+    from ..readings import Floats, Steps
 
 _log = logging.getLogger("gradfuga")
 
@@ -41,8 +46,8 @@ class Recorder:
         self._sinks = list(sinks) if folder is not None else []
         self._pending: list[tuple[int, Sequence[Key], Sequence[Measured]]] = []
         self._losses: list[tuple[int, Measured]] = []
-        self._rows: dict[Key, dict[int, float]] = {}
-        self._loss_rows: dict[int, float] = {}
+        self._rows: dict[Key, _Series] = {}
+        self._loss_row = _Series()
         self._batch: list[Reading] = []
         self._written = 0
         self._last_write = time.monotonic()
@@ -70,8 +75,8 @@ class Recorder:
             for key, value in zip(keys, values, strict=False):
                 series = rows.get(key)
                 if series is None:
-                    series = rows[key] = {}
-                series[step] = value
+                    series = rows[key] = _Series()
+                series.put(step, value)
                 if self._sinks:
                     self._batch.append(Reading(step, *key, value))
         self._pending.clear()
@@ -80,23 +85,23 @@ class Recorder:
     def _collect_losses(self) -> None:
         values = resolve([value for _, value in self._losses])
         for (step, _), value in zip(self._losses, values, strict=True):
-            self._loss_rows[step] = value
+            self._loss_row.put(step, value)
             self.nonfinite_loss |= not math.isfinite(value)
             if self._sinks:
                 self._batch.append(Reading(step, "loss", Kind.LOSS, "value", value))
         self._losses.clear()
-        if len(self._loss_rows) > MOST_LOSSES:
-            self._loss_rows = _thinned(self._loss_rows)
+        if len(self._loss_row.steps) > MOST_LOSSES:
+            self._loss_row.keep(_thinned(*self._loss_row.arrays()))
 
     def thin(self, sampled: Sequence[int]) -> list[int]:
         """Let go of old samples where there are too many; return the sampled steps kept."""
         if len(sampled) <= MOST_SAMPLES:
             return list(sampled)
-        kept = list(_thinned(dict.fromkeys(sampled, 0.0)))
-        alive = frozenset(kept)
-        for key, values in self._rows.items():
-            self._rows[key] = {step: value for step, value in values.items() if step in alive}
-        return kept
+        steps = np.asarray(sampled, dtype=np.int64)
+        kept = steps[_thinned(steps, np.zeros(len(steps)))]
+        for series in self._rows.values():
+            series.keep(np.flatnonzero(np.isin(series.arrays()[0], kept)))
+        return [int(step) for step in kept]
 
     def flush(self, graph: FlowGraph, record: RunRecord, *, force: bool = False) -> None:
         """Hand the batch to the sinks when it is due."""
@@ -119,31 +124,60 @@ class Recorder:
     def readings(self, graph: FlowGraph, record: RunRecord) -> Readings:
         """Return what memory holds."""
         self.collect()
-        rows = [
+        rows = (
             Reading(step, *key, value)
-            for key, values in self._rows.items()
-            for step, value in values.items()
-        ]
+            for key, series in self._rows.items()
+            for step, value in zip(series.steps, series.values, strict=True)
+        )
         losses = (
             Reading(step, "loss", Kind.LOSS, "value", value)
-            for step, value in sorted(self._loss_rows.items())
+            for step, value in zip(self._loss_row.steps, self._loss_row.values, strict=True)
         )
-        return Readings([*losses, *rows], graph=graph, record=record)
+        return Readings(chain(losses, rows), graph=graph, record=record)
 
 
-def _thinned(values: dict[int, float]) -> dict[int, float]:
-    """Keep three quarters: the first and last steps, and an even cover of those between.
+@final
+class _Series:
+    """One statistic at one path over the steps: 16 bytes a value, where a dict takes 100."""
+
+    __slots__ = ("steps", "values")
+
+    def __init__(self) -> None:
+        self.steps = array("q")
+        self.values = array("d")
+
+    def put(self, step: int, value: float) -> None:
+        """Take the value of `step`; a step's last value counts."""
+        if self.steps and self.steps[-1] == step:
+            self.values[-1] = value
+        else:
+            self.steps.append(step)
+            self.values.append(value)
+
+    def arrays(self) -> tuple[Steps, Floats]:
+        """Return copies of the steps and the values."""
+        return np.array(self.steps, dtype=np.int64), np.array(self.values, dtype=np.float64)
+
+    def keep(self, places: Steps) -> None:
+        """Let go of the values at all other places."""
+        steps, values = self.arrays()
+        self.steps = array("q", steps[places].tobytes())
+        self.values = array("d", values[places].tobytes())
+
+
+def _thinned(steps: Steps, values: Floats) -> Steps:
+    """Return the places of three quarters: the first and last ones, an even cover between.
 
     Even over steps, however often it is done: dropping every second of the older half would, done
     again and again, leave a hole where the run was young. The first ones that are not finite stay.
     """
-    steps = sorted(values)
+    count = len(steps)
     middle = steps[_KEPT:-_LATEST]
-    broken = [step for step in middle if not math.isfinite(values[step])][:_KEPT]
-    marks = np.linspace(middle[0], middle[-1], 3 * len(steps) // 4 - _KEPT - _LATEST)
-    even = [middle[place] for place in np.unique(np.searchsorted(middle, marks))]
-    kept = sorted({*steps[:_KEPT], *broken, *even, *steps[-_LATEST:]})
-    return {step: values[step] for step in kept}
+    broken = np.flatnonzero(~np.isfinite(values[_KEPT:-_LATEST]))[:_KEPT]
+    marks = np.linspace(middle[0], middle[-1], 3 * count // 4 - _KEPT - _LATEST)
+    even = np.searchsorted(middle, marks)
+    inner = np.concatenate([broken, even]) + _KEPT
+    return np.unique(np.concatenate([np.arange(_KEPT), inner, np.arange(count - _LATEST, count)]))
 
 
 def warn_once(what: str, error: Exception) -> None:
