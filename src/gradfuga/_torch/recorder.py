@@ -98,10 +98,12 @@ class Recorder:
         if len(sampled) <= MOST_SAMPLES:
             return list(sampled)
         steps = np.asarray(sampled, dtype=np.int64)
-        kept = steps[_thinned(steps, np.zeros(len(steps)))]
+        kept = steps[_thinned(steps, np.zeros(len(steps)))].tolist()
+        alive = frozenset(kept)
         for series in self._rows.values():
-            series.keep(np.flatnonzero(np.isin(series.arrays()[0], kept)))
-        return [int(step) for step in kept]
+            places = [place for place, step in enumerate(series.steps) if step in alive]
+            series.keep(np.array(places, dtype=np.int64))
+        return list(kept)
 
     def flush(self, graph: FlowGraph, record: RunRecord, *, force: bool = False) -> None:
         """Hand the batch to the sinks when it is due."""
@@ -171,13 +173,14 @@ def _thinned(steps: Steps, values: Floats) -> Steps:
     Even over steps, however often it is done: dropping every second of the older half would, done
     again and again, leave a hole where the run was young. The first ones that are not finite stay.
     """
-    count = len(steps)
     middle = steps[_KEPT:-_LATEST]
     broken = np.flatnonzero(~np.isfinite(values[_KEPT:-_LATEST]))[:_KEPT]
-    marks = np.linspace(middle[0], middle[-1], 3 * count // 4 - _KEPT - _LATEST)
-    even = np.searchsorted(middle, marks)
-    inner = np.concatenate([broken, even]) + _KEPT
-    return np.unique(np.concatenate([np.arange(_KEPT), inner, np.arange(count - _LATEST, count)]))
+    marks = np.linspace(middle[0], middle[-1], 3 * len(steps) // 4 - _KEPT - _LATEST)
+    kept = np.zeros(len(steps), dtype=np.bool_)  # np.unique would load 2 MB of numpy.ma
+    kept[:_KEPT] = kept[-_LATEST:] = True
+    kept[_KEPT + broken] = True
+    kept[_KEPT + np.searchsorted(middle, marks)] = True
+    return np.flatnonzero(kept)
 
 
 def warn_once(what: str, error: Exception) -> None:
