@@ -10,7 +10,8 @@ from pathlib import Path
 
 from .table import Row
 
-# Python's own arenas and the allocator of torch move by this much in a bare run of the same length.
+# "No higher", up to what the recorder may still fill by then: it is bounded by 16,384 losses and
+# 512 samples at 16 bytes a value. A bare run of this length grows by 0.05 MB (measured).
 _ALLOWED_MB = 1.0
 _EARLY, _LATE = 1_000, 20_000
 
