@@ -54,7 +54,8 @@ def markdown(rows: Sequence[Row], *, short: bool) -> str:
         "thread; `wall` is the same ratio by the clock on the wall, other programs included.",
         "",
         f"{datetime.date.today():%Y-%m-%d}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, one thread.",
+        f"{platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, one thread; "
+        f"load average at the end {os.getloadavg()[1]:.1f} (1 is this program alone).",
         "",
         "| where | what | value | unit | bar | detail |",
         "|---|---|---:|---|---|---|",
