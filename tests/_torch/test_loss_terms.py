@@ -155,8 +155,8 @@ def test_value_and_baseline_of_every_loss_are_those_of_numpy(name, factor):
     assert baseline[0] == pytest.approx(factor * best, rel=1e-5)
     whole = readings.series("loss", "loss", "baseline")[1][0]
     assert whole == pytest.approx(factor * best, rel=1e-5)
-    floor = readings.series("loss", "loss", "floor")[1][0]
-    assert abs(floor) < 1e-5 * values[0]
+    unread = readings.series("loss", "loss", "unread")[1][0]
+    assert abs(unread) < 1e-5 * values[0]
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -17,6 +17,7 @@ _MOST_EXAMPLES = 1024
 _PER_SAMPLE = 128
 _MOST_FEATURES = 4096
 _MOST_COLUMNS = 64
+_LIKE_INPUT = 0.5  # of the target's variance: noise of its own size leaves 1, a copy 0
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64 | np.int64]]
 Family = Literal["classification", "regression", "binary", "language"]
@@ -54,6 +55,8 @@ class ExampleBook:
             return  # an image of labels for each example: no cheap reference
         if family != "language" and target.numel() > len(target) * _MOST_COLUMNS:
             return
+        if _copies(inputs, target):
+            return  # an autoencoder's task is trivial for a model without its bottleneck
         self._family = family
         rows = torch.arange(min(len(target), _PER_SAMPLE), device=target.device)
         rows = (rows + self._samples * _PER_SAMPLE) % len(target)
@@ -74,6 +77,15 @@ class ExampleBook:
         targets = torch.cat(self._targets).cpu().numpy()[:_MOST_EXAMPLES]
         family = _FAMILIES[self._family]
         return inputs, targets.reshape(-1) if family == "classification" else targets, family
+
+
+def _copies(inputs: Tensor, target: Tensor) -> bool:
+    """Whether the target is the input again, or the input with noise taken off."""
+    if inputs.numel() != target.numel() or not inputs.is_floating_point():
+        return False
+    given, wanted = inputs.reshape(-1).double(), target.reshape(-1).double()
+    spread = wanted.var(unbiased=False)
+    return bool((given - wanted).square().mean() < _LIKE_INPUT * spread)
 
 
 def _is_text(inputs: Tensor, target: Tensor) -> bool:

@@ -29,6 +29,8 @@ class LossTerm:
             `[K]`; or count, sum and sum of squares by column `[3, K]`.
         target: the batch's targets, detached.
         input_slot: the op's input that is the prediction.
+        least: what the term adds at the best possible prediction: the targets' own entropy where
+            they are probabilities, such as grey values under binary cross entropy.
     """
 
     family: str
@@ -37,6 +39,7 @@ class LossTerm:
     moments: Tensor
     target: Tensor
     input_slot: int = 0
+    least: Tensor | float = 0.0
 
 
 @final
@@ -203,7 +206,10 @@ def _binary(node: Node, gradient: Tensor) -> LossTerm | None:
         log_q = torch.nn.functional.logsigmoid(-prediction)
     each = -(truth * log_p + (1 - truth) * log_q)
     weight = _weight(node, gradient, each)
-    return LossTerm("binary", each.mean() * weight, weight, _moments(truth), target)
+    entropy = torch.xlogy(truth, truth) + torch.xlogy(1 - truth, 1 - truth)
+    least = entropy.mean().neg() * weight
+    value = each.mean() * weight
+    return LossTerm("binary", value, weight, _moments(truth), target, least=least)
 
 
 def _log_softmax_below(node: Node, *, slot: int = 0) -> Node | None:
@@ -247,7 +253,9 @@ def _soft_classes(node: Node, gradient: Tensor) -> LossTerm | None:
     weighted = truth * gradient.neg()
     value = (weighted * log_p).sum(dtype=torch.float64).neg()
     weight = weighted.sum(dtype=torch.float64)
-    return LossTerm("classes", value, weight, truth.sum(0, dtype=torch.float64), truth)
+    least = (weighted * truth.clamp_min(1e-30).log()).sum(dtype=torch.float64).neg()
+    counts = truth.sum(0, dtype=torch.float64)
+    return LossTerm("classes", value, weight, counts, truth, least=least)
 
 
 def _residual(node: Node, gradient: Tensor, calls: Sequence[RootCall]) -> LossTerm | None:

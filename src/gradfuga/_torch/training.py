@@ -249,7 +249,7 @@ class Training:
         if record.loss is None or not record.terms:
             return
         total = resolve([record.loss])[0]
-        seen = baseline = 0.0
+        seen = baseline = least = 0.0
         for place, term in record.terms.items():
             path = graph.ops[place].path
             value = float(term.value)
@@ -257,8 +257,10 @@ class Training:
             self.recorder.add(step, path, Kind.LOSS, "value", value)
             self.recorder.add(step, path, Kind.LOSS, "baseline", constant)
             seen, baseline = seen + value, baseline + constant
+            least += float(term.least)
         self.recorder.add(step, "loss", Kind.LOSS, "baseline", total - seen + baseline)
-        self.recorder.add(step, "loss", Kind.LOSS, "floor", total - seen)
+        self.recorder.add(step, "loss", Kind.LOSS, "unread", total - seen)
+        self.recorder.add(step, "loss", Kind.LOSS, "floor", total - seen + least)
         if len(record.terms) == 1:
             self._book.add(record.calls, next(iter(record.terms.values())))
 

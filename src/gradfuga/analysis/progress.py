@@ -26,6 +26,7 @@ TELLING_REFERENCE = 0.1
 _LATE_SHARE, _LATE_LEAST = 0.2, 8
 _BLOCKS = 12
 _FALLING_Z = -2.5  # one-sided, p = .006
+_UNREAD = 0.1  # chosen: a part of the loss that could not be read and is more than a penalty
 _NO_BASELINE = 1e-9  # constant targets: any network reaches the "best constant"
 
 
@@ -89,6 +90,10 @@ def measure_progress(readings: Readings) -> Progress:
     reference = _last(readings, "reference")
     first = float(good[0])
     known = math.isfinite(learnable) and learnable > _NO_BASELINE * max(abs(first - floor), 1e-300)
+    if known and abs(_last(readings, "unread")) > _UNREAD * learnable:
+        # the rest may be where the network learns: what was read can show progress, not its lack
+        gain = (learnable + floor - last) / learnable
+        known = gain - 2.0 * _standard_error(late) / learnable > INFORMED
     u = (learnable + floor - last) / learnable if known else math.nan
     error = _standard_error(late) / learnable if known else math.nan
     informed = known and u - 2.0 * error > INFORMED

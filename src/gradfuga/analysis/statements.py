@@ -88,7 +88,7 @@ def _extreme(case: Case) -> tuple[str, float]:
 
 def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
     """Return what is missing and what would settle it; None where the verdict is clear."""
-    fastest = _turnover_steps(case)
+    turnover = _turnover_steps(case)
     low = min(
         (value for row in case.reach if math.isfinite(value := lowest_reach(row, case.layers))),
         default=math.nan,
@@ -133,7 +133,7 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
     limit = REACH_LIMIT
     return text.format(
         steps=case.total_steps,
-        turnover=fastest,
+        turnover=turnover,
         u=case.progress.u,
         reference=case.progress.reference,
         low=low,
@@ -142,11 +142,6 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
 
 
 def _turnover_steps(case: Case) -> str:
-    """Return how many steps the layer that moves most needs to turn its weights over once."""
-    medians = [
-        sorted(known)[len(known) // 2]
-        for column in case.update_ratio.T
-        if (known := [float(value) for value in column if math.isfinite(value)])
-    ]
-    fastest = max(medians, default=0.0)
-    return f"{math.ceil(1.0 / fastest)}" if fastest > 0.0 else "?"
+    """Return how many steps the median layer needs to turn its weights over once."""
+    pace = [turned / case.total_steps for turned in case.turnovers[-1] if turned > 0.0]
+    return f"{math.ceil(1.0 / sorted(pace)[len(pace) // 2]):,}" if pace else "?"
