@@ -48,7 +48,12 @@ _SHOWN = frozenset(
 )
 # Which causes can be behind a verdict, the likelier first; the account's own come with shares.
 _CAUSES_OF = {
-    Verdict.DEAD_UNITS: ("learning_rate_too_high", "dead_relu", "saturated_activation"),
+    Verdict.DEAD_UNITS: (
+        "gradients_not_zeroed",
+        "learning_rate_too_high",
+        "dead_relu",
+        "saturated_activation",
+    ),
     Verdict.STALLED: (
         "gradients_not_zeroed",
         "weight_decay_too_strong",

@@ -214,6 +214,15 @@ class FlowGraph:
             return ()
         return self.line_to(min(reached, key=lambda index: self.ops[index].sequence))
 
+    @cached_property
+    def double_softmax(self) -> Op | None:
+        """The softmax that a loss takes the log-softmax of: one softmax too many, or None."""
+        for op in self.ops:
+            above = [self.ops[edge.consumer].name for edge in self.consumers[op.index]]
+            if op.name == "softmax" and "log_softmax" in above:
+                return op
+        return None
+
     def to_json(self) -> dict[str, object]:
         """Return the graph as plain JSON values."""
         return {

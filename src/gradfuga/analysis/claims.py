@@ -111,6 +111,9 @@ def account(readings: Readings, step: int, line_stages: Sequence[Stage] | None =
             continue  # a known gain: averaging, pooling, selecting
         if stage.lone:
             raw.extend(_split(op, gain, graph, values, output_stage=not seen_layer))
+        elif gain < 0.0 and _multiplies_embedding(op, graph):
+            # the gradient of a product is the other factor: small embeddings feed small gradients
+            raw.append(Claim("embedding_scale", op.index, op.path, gain))
         elif stage.bypassed:
             cause = "unscaled_residual" if gain > 0.0 else UNEXPLAINED
             raw.append(Claim(cause, op.index, op.path, gain))
@@ -133,6 +136,11 @@ def _gathering(graph: FlowGraph, line: Sequence[int], values: _Values) -> list[C
     largest = max(logs)
     joint = 0.5 * (largest + math.log10(sum(10.0 ** (each - largest) for each in logs)))
     return [Claim(UNEXPLAINED, line[0], graph.ops[line[0]].path, first - joint)]
+
+
+def _multiplies_embedding(op: Op, graph: FlowGraph) -> bool:
+    factors = [graph.ops[edge.producer].role for edge in graph.producers[op.index]]
+    return op.name in ("mul", "bmm") and OpRole.EMBEDDING in factors
 
 
 def activation_name(op: Op, supremum: float | None) -> str:

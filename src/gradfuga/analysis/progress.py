@@ -90,7 +90,7 @@ def measure_progress(readings: Readings) -> Progress:
     reference = _last(readings, "reference")
     first = float(good[0])
     known = math.isfinite(learnable) and learnable > _NO_BASELINE * max(abs(first - floor), 1e-300)
-    if known and abs(_last(readings, "unread")) > _UNREAD * learnable:
+    if known and abs(_middle(readings, "unread")) > _UNREAD * learnable:
         # the rest may be where the network learns: what was read can show progress, not its lack
         gain = (learnable + floor - last) / learnable
         known = gain - 2.0 * _standard_error(late) / learnable > INFORMED
@@ -121,6 +121,12 @@ def measure_progress(readings: Readings) -> Progress:
 def _last(readings: Readings, statistic: str) -> float:
     values = readings.series("loss", Kind.LOSS, statistic)[1]
     return float(values[-1]) if values.size else math.nan
+
+
+def _middle(readings: Readings, statistic: str) -> float:
+    values = readings.series("loss", Kind.LOSS, statistic)[1]
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if values.size else 0.0
 
 
 def _baseline(readings: Readings) -> tuple[float, float]:

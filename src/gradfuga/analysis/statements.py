@@ -10,7 +10,7 @@ from .._types import Cause
 from .build import REACH_LIMIT, lowest_reach
 from .case import Case
 from .conditions import lost_share, nonfinite_step
-from .judgement import Judgement, Why
+from .judgement import NOTHING_TO_LEARN, Judgement, Why
 from .words import cause_word, times
 
 
@@ -48,6 +48,9 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "The loss is worse than that of a constant prediction, although the gradient flows."
         ),
         Why.DECAYED: _("The weights shrink away, and the gradient with them."),
+        Why.PROBABILITIES: _(
+            "The network does not learn: it hands probabilities to a loss that expects logits."
+        ),
         Why.FLOWS: _("The network does not learn, although the gradient reaches every layer."),
         Why.NOT_TRAINED: _(
             "The network does not learn: most of its weights take no part in the training."
@@ -68,9 +71,9 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
     )
     if causes:
         first = causes[0]
-        sentence += " " + _("Main cause: {cause} ({share:.0%} of it).").format(
-            cause=cause_word(first.name), share=first.share
-        )
+        whole = first.share > 0.995  # noqa: PLR2004 (would be printed as 100 %)
+        text = _("Cause: {cause}.") if whole else _("Main cause: {cause} ({share:.0%} of it).")
+        sentence += " " + text.format(cause=cause_word(first.name), share=first.share)
     return sentence
 
 
@@ -130,6 +133,11 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
     text = texts.get(judgement.why)
     if text is None:
         return None
+    if judgement.why is Why.STILL_FALLING and case.progress.reference < NOTHING_TO_LEARN:
+        text += " " + _(
+            "A cheap reference model finds nothing to learn in the same examples either: check "
+            "that the labels belong to the inputs."
+        )
     limit = REACH_LIMIT
     return text.format(
         steps=case.total_steps,

@@ -52,7 +52,8 @@ class Frozen(AbstractRule):
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding with the weights that are held back."""
         part = frozen(case)
-        if not part.share > self.share or not learns_nothing(case):
+        fails = learns_nothing(case) or case.progress.poor
+        if not part.share > self.share or not fails:
             return ()
         message = _(
             "{count} of the {of} weights of the model do not train ({paths}), and what is left "

@@ -59,8 +59,8 @@ class EmbeddingScale(AbstractRule):
             return ()
         evidence = without_claim(case, blame, Kind.ACTIVATION, "sigma_gain")
         message = _(
-            "The embedding below '{layer}' is of the wrong size for the normalization that reads "
-            "it: that changes its gradient {factor} times, {share:.0%} of the symptom."
+            "The embedding below '{layer}' is of the wrong size for what reads it: that changes "
+            "its gradient {factor} times, {share:.0%} of the symptom."
         ).format(
             layer=blame.paths[0],
             count=len(blame.paths),
