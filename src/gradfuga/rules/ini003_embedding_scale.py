@@ -1,13 +1,14 @@
-"""An embedding whose scale does not suit the normalisation that reads it.
+"""An embedding whose scale does not suit what reads it.
 
 What it finds
     A normalisation right above the embedding that rescales the gradient strongly, because the
-    embedding's rows are far from unit variance.
+    embedding's rows are far from unit variance; or a product with another embedding whose rows
+    are so small that hardly any gradient comes through, as in matrix factorisation.
 
 Why it matters
     A normalisation divides the gradient by the size of its input. Rows that are ten times too
     large get ten times too small a gradient, and rows that are too small are thrown about by
-    their first updates.
+    their first updates. In a product each factor's gradient is multiplied by the other factor.
 
 Evidence
     ``sigma_gain`` of that normalisation at the blamed step, against 1; and the claim on the
