@@ -19,6 +19,8 @@ STARVED_AGAINST = 10.0
 # A learning rate of 1e-8, clipping at 1e-5, an epsilon far above the gradient: 1e-5 to 3e-3.
 NOBODY_FED = 0.01
 DECAYED = 0.5
+# Chosen: what a head's bias alone takes off a random start is less (log K plus the start's excess).
+HALVED = 0.5
 # Chosen: two decades lost to clipping are more than the limit on reach.
 CLIPPED_AWAY = 0.01
 # A weight used this often along one chain is a recurrence: depth through it is time.
@@ -172,6 +174,17 @@ def clipped_away(case: Case) -> bool:
     return bool(values.size) and float(np.median(values)) < CLIPPED_AWAY
 
 
+def unreached_share(case: Case) -> float:
+    """Return the share of the weights of dim > 1 held by the optimizer that the loss never reaches.
+
+    0 before three samples have been taken.
+    """
+    held = [p for p in case.record.parameters if len(p.shape) > 1 and p.optimized and p.trainable]
+    if not held or len(case.steps) < 3:  # noqa: PLR2004 (a head may take turns with others)
+        return 0.0
+    return sum(not p.reached for p in held) / len(held)
+
+
 def weights_decayed(case: Case) -> bool:
     """Whether a weight has shrunk below half of its norm and the reach with it."""
     if case.record.settings.get("weight_decay", 0.0) <= 0.0:
@@ -190,7 +203,9 @@ def clear_fall(case: Case) -> bool:
     if losses.size < 12:  # noqa: PLR2004 (a trend over fewer is no trend)
         return False
     blocks = np.array([block.mean() for block in np.array_split(losses, 12)])
-    return case.progress.falling or mann_kendall(blocks) < -2.5  # noqa: PLR2004 (p = .006)
+    first, last = blocks[:2].mean(), blocks[-2:].mean()
+    halved = 0.0 <= last < HALVED * first
+    return case.progress.falling or mann_kendall(blocks) < -2.5 or halved  # noqa: PLR2004 (p = .006)
 
 
 def has_time_axis(graph: FlowGraph) -> bool:

@@ -33,6 +33,7 @@ from .conditions import (
     path_starves_all,
     starved_layers,
     training_share,
+    unreached_share,
     waiting_reach,
     weights_decayed,
 )
@@ -49,6 +50,7 @@ SERIOUS_REACH = 2.5
 BEYOND_HEALTHY = 5.0
 # The reference finds less than this in random labels in 1,589 of 1,590 trials.
 NOTHING_TO_LEARN = 0.05
+UNREACHED = 0.25  # chosen: a part of the model that nobody leaves out of the loss on purpose
 LOST_SHARE = 0.02  # with poor progress: the reach heals early, the damage stays
 FEWEST_STEPS = 20
 WORSE_THAN_CONSTANT = -1.0
@@ -64,6 +66,7 @@ class Why(Enum):
     NONFINITE_RATE = "nonfinite_rate"
     NONFINITE_DATA = "nonfinite_data"
     LEARNS = "learns"
+    LEARNS_PARTLY = "learns_partly"
     LEARNS_LATE = "learns_late"
     STARVES = "starves"
     NEVER_LEARNS = "never_learns"
@@ -133,6 +136,8 @@ def _informed(case: Case) -> Judgement:
     symptom_stays = late < -REACH_LIMIT
     if not progress.poor and not progress.open:
         why = Why.LEARNS_LATE if lost_share(case) >= 0.25 else Why.LEARNS  # noqa: PLR2004 (a note)
+        if unreached_share(case) >= UNREACHED:
+            why = Why.LEARNS_PARTLY
         return Judgement(Verdict.HEALTHY, Severity.NONE, None, why)
     if symptom_stays and starved_layers(case):
         return _vanishing(Severity.SERIOUS, Why.STARVES)

@@ -9,7 +9,7 @@ from .._messages import _
 from .._types import Cause
 from .build import REACH_LIMIT, lowest_reach
 from .case import Case
-from .conditions import lost_share, nonfinite_step
+from .conditions import lost_share, nonfinite_step, unreached_share
 from .judgement import NOTHING_TO_LEARN, Judgement, Why
 from .words import cause_word, times
 
@@ -29,6 +29,10 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
         Why.LEARNS_LATE: _(
             "The network learns; it lost {lost:.0%} of the run to a gradient that did not reach "
             "its first layers."
+        ),
+        Why.LEARNS_PARTLY: _(
+            "The network learns, but the loss never reaches {unreached:.0%} of the weights that "
+            "the optimizer holds."
         ),
         Why.STARVES: _(
             "The gradient at '{layer}' is {factor} times smaller than at the output; the layers "
@@ -64,6 +68,7 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
     sentence = text.format(
         broken=nonfinite_step(case),
         lost=lost_share(case),
+        unreached=unreached_share(case),
         layer=place[0],
         factor=times(place[1]),
         direction=_("smaller") if place[1] < 0 else _("larger"),
