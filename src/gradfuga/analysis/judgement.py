@@ -50,6 +50,7 @@ SERIOUS_REACH = 2.5
 BEYOND_HEALTHY = 5.0
 # The reference finds less than this in random labels in 1,589 of 1,590 trials.
 NOTHING_TO_LEARN = 0.05
+LATE_SHARE = 0.25  # of the run lost to a low reach: worth a note (same evaluation)
 UNREACHED = 0.25  # chosen: a part of the model that nobody leaves out of the loss on purpose
 LOST_SHARE = 0.02  # with poor progress: the reach heals early, the damage stays
 FEWEST_STEPS = 20
@@ -135,10 +136,7 @@ def _informed(case: Case) -> Judgement:
     start_high = highest_reach(case.reach[0], case.layers)
     symptom_stays = late < -REACH_LIMIT
     if not progress.poor and not progress.open:
-        why = Why.LEARNS_LATE if lost_share(case) >= 0.25 else Why.LEARNS  # noqa: PLR2004 (a note)
-        if unreached_share(case) >= UNREACHED:
-            why = Why.LEARNS_PARTLY
-        return Judgement(Verdict.HEALTHY, Severity.NONE, None, why)
+        return _healthy(case)
     if symptom_stays and starved_layers(case):
         return _vanishing(Severity.SERIOUS, Why.STARVES)
     if progress.poor and training_share(case) < HALF_OF_THE_MODEL:
@@ -154,7 +152,7 @@ def _informed(case: Case) -> Judgement:
     healed = lost_share(case) >= LOST_SHARE and not progress.falling
     if suspicious or healed:
         return _open(Why.CEILING_UNKNOWN)
-    return Judgement(Verdict.HEALTHY, Severity.NONE, None, Why.LEARNS)
+    return _healthy(case)
 
 
 def _uninformed(case: Case) -> Judgement:
@@ -228,7 +226,7 @@ def _without_baseline(case: Case) -> Judgement:
     if late < -REACH_LIMIT and starved_layers(case) and seen_enough:
         return _vanishing(Severity.SERIOUS if falls else Severity.FATAL, Why.STARVES)
     if falls:
-        return Judgement(Verdict.HEALTHY, Severity.NONE, None, Why.LEARNS)
+        return _healthy(case)
     return _open(Why.NO_BASELINE)
 
 
@@ -241,6 +239,16 @@ def _half_turned(case: Case) -> bool:
     """Whether the median layer has turned its weights over once, or will not in this run."""
     known = case.turnovers[-1][np.isfinite(case.turnovers[-1])]
     return bool(known.size) and float(np.median(known)) >= ONE_TURNOVER
+
+
+def _healthy(case: Case) -> Judgement:
+    """It learns; what it learned late, or without a part of itself, is said but not accused."""
+    why = Why.LEARNS
+    if unreached_share(case) >= UNREACHED:
+        why = Why.LEARNS_PARTLY
+    elif case.progress.known and lost_share(case) >= LATE_SHARE:
+        why = Why.LEARNS_LATE
+    return Judgement(Verdict.HEALTHY, Severity.NONE, None, why)
 
 
 def _vanishing(severity: Severity, why: Why) -> Judgement:
