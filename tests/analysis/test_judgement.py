@@ -1,0 +1,374 @@
+"""The verdict: every reason by a made-up training, every threshold exactly where it is."""
+
+import math
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from analysis.changes import (
+    at,
+    dead,
+    decayed,
+    low,
+    partly_frozen,
+    recurrent,
+    slow,
+    softmax_too_many,
+    starving,
+    unreached,
+)
+from gradfuga._types import Axis, Kind, Severity, Verdict
+from gradfuga.analysis.build import build_case
+from gradfuga.analysis.conditions import lost_share
+from gradfuga.analysis.judgement import Judgement, Why, judge, late_lowest
+from gradfuga.readings import Reading, Readings, RunRecord
+from rules.cases import BASELINE, LEARNING, STANDING, Training, by_step
+
+LEARNER, IDLE = Training(), Training().that_learns_nothing()
+LITTLE = tuple(float(each) for each in np.geomspace(BASELINE, 0.8 * BASELINE, 100))  # u < .25
+FALLING = tuple(BASELINE * (2.0 - step / 99) for step in range(100))  # ends at the baseline
+WORSE = tuple(5.0 * each for each in STANDING)
+ABOVE, BELOW = math.inf, -math.inf
+
+
+def a_bit(value, side):
+    return math.nextafter(value, side)
+
+
+def verdict(name, why, severity="none", axis=None):
+    return Judgement(Verdict(name), Severity(severity), Axis(axis) if axis else None, why)
+
+
+UNCLEAR = {why: verdict("inconclusive", why) for why in Why}
+HEALTHY = verdict("healthy", Why.LEARNS)
+VANISHING = verdict("vanishing", Why.NEVER_LEARNS, "fatal", "depth")
+EXPLODING = verdict("exploding", Why.NEVER_LEARNS, "fatal", "depth")
+STALLED = {why: verdict("stalled", why, "fatal") for why in Why}
+FLOWS = STALLED[Why.FLOWS]
+TOO_SHORT, UNKNOWN = UNCLEAR[Why.TOO_SHORT], UNCLEAR[Why.CEILING_UNKNOWN]
+LEARNS_LITTLE = UNCLEAR[Why.LEARNS_LITTLE]
+BORN_DEAD = verdict("dead_units", Why.BORN_DEAD, "fatal")
+KILLED = verdict("dead_units", Why.KILLED, "fatal")
+
+
+NONE_SAMPLED = replace(IDLE, sampled=())
+OVERFLOWS = IDLE.with_losses([*STANDING[:50], *[math.nan] * 50])
+GRAD_OVERFLOWS = IDLE.everywhere(Kind.WEIGHT_GRAD, "norm", by_step(0.5, math.inf)).everywhere(
+    Kind.WEIGHT, "norm", by_step(1.0, math.inf)
+)
+POOR = LEARNER.with_losses(LITTLE).with_reference(0.9)
+OPEN = LEARNER.with_losses(LITTLE)
+BLIND = IDLE.without_baseline()
+POOR_VANISHING = verdict("vanishing", Why.POOR, "serious", "depth")
+POOR_STARVES = verdict("vanishing", Why.STARVES, "serious", "depth")
+STARVES = verdict("vanishing", Why.STARVES, "fatal", "depth")
+
+EVERY_REASON = {
+    "no step": (Readings(), UNCLEAR[Why.NOTHING_SEEN]),
+    "no sample": (NONE_SAMPLED, UNCLEAR[Why.NOTHING_SEEN]),
+    "no loss": (BLIND.with_losses(()), UNCLEAR[Why.NOTHING_SEEN]),
+    "no loss seen": (at(BLIND.with_losses(()).case, steps=100), UNCLEAR[Why.NOTHING_SEEN]),
+    "overflow": (OVERFLOWS, verdict("exploding", Why.NONFINITE_RATE, "fatal")),
+    "gradient overflows": (GRAD_OVERFLOWS, verdict("exploding", Why.NONFINITE_RATE, "fatal")),
+    "overflow by path": (
+        OVERFLOWS.gains(linear=10.0),
+        verdict("exploding", Why.NONFINITE_PATH, "fatal", "depth"),
+    ),
+    "NaN in data": (
+        OVERFLOWS.reading("input", Kind.ACTIVATION, "nonfinite", 3.0),
+        STALLED[Why.NONFINITE_DATA],
+    ),
+    "learns": (LEARNER, HEALTHY),
+    "learns like the reference": (OPEN.with_reference(0.2), HEALTHY),
+    "learns some": (OPEN, HEALTHY),
+    "learns late": (low(at(LEARNER.case, half_step=60), -2.0), verdict("healthy", Why.LEARNS_LATE)),
+    "learns in part": (unreached(LEARNER, 2), verdict("healthy", Why.LEARNS_PARTLY)),
+    "starves and learns poorly": (starving(POOR), POOR_STARVES),
+    "starves and learns some": (starving(OPEN), POOR_STARVES),
+    "poor, a head alone": (partly_frozen(POOR, 1), verdict("stalled", Why.NOT_TRAINED, "serious")),
+    "poor and low": (low(POOR.case, -2.0), POOR_VANISHING),
+    "poor and low at first": (at(POOR.case, first=-2.0, steps=50), POOR_VANISHING),
+    "poor and high": (at(POOR.case, first=2.0), verdict("exploding", Why.POOR, "serious", "depth")),
+    "poor": (POOR, LEARNS_LITTLE),
+    "some and low": (low(OPEN.case, -2.0), UNKNOWN),
+    "a head alone": (partly_frozen(IDLE, 1), STALLED[Why.NOT_TRAINED]),
+    "a head alone, blind": (partly_frozen(BLIND, 1), STALLED[Why.NOT_TRAINED]),
+    "a head alone that learns, blind": (partly_frozen(LEARNER.without_baseline(), 1), HEALTHY),
+    "blind, dead": (dead(BLIND), BORN_DEAD),
+    "blind, starves": (starving(BLIND), STARVES),
+    "blind, starves and learns": (starving(LEARNER.without_baseline()), POOR_STARVES),
+    "blind, learns": (LEARNER.without_baseline(), HEALTHY),
+    "blind, dead, learns": (dead(LEARNER.without_baseline()), HEALTHY),
+    "blind": (BLIND, UNCLEAR[Why.NO_BASELINE]),
+    "born dead": (dead(IDLE), BORN_DEAD),
+    "high": (IDLE.gains(linear=10.0), EXPLODING),
+    "high and nobody fed": (at(IDLE.case, first=2.0, pace=1e-9), STALLED[Why.NOT_FED]),
+    "high and clipped away": (
+        at(
+            IDLE.reading("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", 1e-5).case,
+            first=2.0,
+            pace=1e-9,
+        ),
+        EXPLODING,
+    ),
+    "starves": (starving(IDLE), STARVES),
+    "low": (IDLE.gains(linear=0.1), VANISHING),
+    "low, nobody fed": (low(slow(IDLE.case, pace=1e-9), -2.0), STALLED[Why.NOT_FED]),
+    "low, slow": (low(slow(IDLE.case), -2.0), TOO_SHORT),
+    "killed": (dead(IDLE, since=8), KILLED),
+    "worse": (IDLE.with_losses(WORSE), STALLED[Why.WORSE]),
+    "decayed": (decayed(IDLE), STALLED[Why.DECAYED]),
+    "probabilities": (softmax_too_many(IDLE), STALLED[Why.PROBABILITIES]),
+    "low later": (at(IDLE.case, late=-2.0), VANISHING),
+    "nobody fed": (at(IDLE.case, pace=1e-9), STALLED[Why.NOT_FED]),
+    "time": (recurrent(IDLE), UNCLEAR[Why.TIME_AXIS]),
+    "slow": (slow(IDLE.case), TOO_SHORT),
+    "falls": (IDLE.with_losses(FALLING), UNCLEAR[Why.STILL_FALLING]),
+    "flows": (IDLE, FLOWS),
+}
+
+
+def case_of(made):
+    if isinstance(made, Readings):
+        return build_case(made)
+    return made.case if isinstance(made, Training) else made
+
+
+@pytest.mark.parametrize("name", EVERY_REASON)
+def test_each_reason_has_its_verdict(name):
+    made, expected = EVERY_REASON[name]
+    assert judge(case_of(made)) == expected
+
+
+def test_every_reason_is_reached():
+    assert {expected.why for _, expected in EVERY_REASON.values()} == set(Why)
+
+
+UNTOUCHED = [name for name, (made, _) in EVERY_REASON.items() if isinstance(made, Training)]
+
+
+@pytest.mark.parametrize("name", UNTOUCHED)
+@pytest.mark.parametrize("factor", [2.0**-40, 1e6])
+def test_the_loss_times_a_constant_changes_no_verdict(name, factor):
+    made, expected = EVERY_REASON[name]
+    case = made.case
+    scaled = {(Kind.LOSS, each) for each in ("value", "baseline", "floor")}
+    scaled |= {(Kind.ACTIVATION_GRAD, "norm"), (Kind.WEIGHT_GRAD, "norm")}
+    rows = [
+        replace(row, value=factor * row.value) if (row.kind, row.statistic) in scaled else row
+        for row in case.readings.rows()
+    ]
+    again = build_case(Readings(rows, graph=case.graph, record=case.record))
+    assert judge(again) == expected
+    np.testing.assert_allclose(again.reach, case.reach, rtol=0, atol=1e-12)
+
+
+GRAVE = {
+    "dead": (dead(IDLE, since=8).case, KILLED),
+    "worse": (IDLE.with_losses(WORSE).case, STALLED[Why.WORSE]),
+    "decayed": (decayed(IDLE), STALLED[Why.DECAYED]),
+    "probabilities": (softmax_too_many(IDLE).case, STALLED[Why.PROBABILITIES]),
+}
+
+
+@pytest.mark.parametrize("name", GRAVE)
+def test_a_mild_start_gives_way_to_a_graver_fault_and_a_serious_one_does_not(name):
+    case, expected = GRAVE[name]
+    assert judge(at(case, first=-1.31)) == expected
+    assert judge(at(case, first=a_bit(-2.5, ABOVE))) == expected
+    assert judge(at(case, first=-2.5)) == VANISHING
+
+
+# a case, the value of a threshold, the side that is beyond it, what holds at it and beyond it
+THRESHOLDS = {
+    "high start": (lambda v: at(IDLE.case, first=v), 1.30, ABOVE, FLOWS, EXPLODING),
+    "low start": (lambda v: at(IDLE.case, first=v), -1.30, BELOW, FLOWS, VANISHING),
+    "low later": (lambda v: at(IDLE.case, late=v), -1.30, BELOW, FLOWS, VANISHING),
+    "overflow by path": (
+        lambda v: at(OVERFLOWS.case, first=v),
+        1.30,
+        ABOVE,
+        verdict("exploding", Why.NONFINITE_RATE, "fatal"),
+        verdict("exploding", Why.NONFINITE_PATH, "fatal", "depth"),
+    ),
+    "poor and low": (lambda v: low(POOR.case, v), -1.30, BELOW, LEARNS_LITTLE, POOR_VANISHING),
+    "poor and high": (
+        lambda v: at(POOR.case, first=v),
+        1.30,
+        ABOVE,
+        LEARNS_LITTLE,
+        verdict("exploding", Why.POOR, "serious", "depth"),
+    ),
+    "some and high": (lambda v: at(OPEN.case, first=v), 2.60, ABOVE, HEALTHY, UNKNOWN),
+    "some and low": (lambda v: low(OPEN.case, v), -1.30, BELOW, HEALTHY, UNKNOWN),
+    "serious": (
+        lambda v: at(slow(IDLE.reading("head", Kind.ACTIVATION, "input_rms", 1e-3).case), first=v),
+        -2.5,
+        BELOW,
+        TOO_SHORT,
+        VANISHING,
+    ),
+    "beyond healthy": (lambda v: slow(IDLE.case, first=v), -5.0, BELOW, TOO_SHORT, VANISHING),
+    "leaves chance": (
+        lambda v: at(IDLE.case, first=-2.0, turned=[v, 0.0, 0.0, 0.0, math.nan]),
+        0.3,
+        BELOW,
+        VANISHING,
+        TOO_SHORT,
+    ),
+    "one turnover": (
+        lambda v: at(IDLE.case, turned=[0.0, 0.0, v, 9.0, 9.0]),
+        1.0,
+        BELOW,
+        FLOWS,
+        TOO_SHORT,
+    ),
+    "worse than a constant": (lambda v: at(IDLE.case, u=v), -1.0, BELOW, FLOWS, STALLED[Why.WORSE]),
+    "nothing to learn": (
+        lambda v: at(IDLE.with_reference(v).case, turned=0.5),
+        0.05,
+        BELOW,
+        TOO_SHORT,
+        FLOWS,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", THRESHOLDS)
+def test_a_threshold_flips_exactly_at_its_value(name):
+    made, value, beyond, at_it, past_it = THRESHOLDS[name]
+    assert judge(made(a_bit(value, -beyond))) == at_it
+    assert judge(made(value)) == at_it
+    assert judge(made(a_bit(value, beyond))) == past_it
+
+
+ENOUGH = {
+    "high": (at(IDLE.case, first=2.0), TOO_SHORT, EXPLODING),
+    "low": (at(IDLE.case, first=-2.0), TOO_SHORT, VANISHING),
+    "low later": (at(IDLE.case, late=-2.0), TOO_SHORT, VANISHING),
+    "low, nobody fed": (low(slow(IDLE.case, pace=1e-9), -2.0), TOO_SHORT, STALLED[Why.NOT_FED]),
+    "nobody fed": (slow(IDLE.case, pace=1e-9), TOO_SHORT, STALLED[Why.NOT_FED]),
+    "worse": (at(IDLE.case, u=-2.0), TOO_SHORT, STALLED[Why.WORSE]),
+    "probabilities": (softmax_too_many(IDLE).case, TOO_SHORT, STALLED[Why.PROBABILITIES]),
+    "flows": (IDLE.case, TOO_SHORT, FLOWS),
+    "a head alone": (partly_frozen(IDLE, 1).case, TOO_SHORT, STALLED[Why.NOT_TRAINED]),
+    "blind, starves": (starving(BLIND), UNCLEAR[Why.NO_BASELINE], STARVES),
+}
+
+
+@pytest.mark.parametrize("name", ENOUGH)
+def test_twenty_steps_are_the_fewest_for_a_verdict(name):
+    case, short, enough = ENOUGH[name]
+    assert judge(at(case, steps=19)) == short
+    assert judge(at(case, steps=20)) == enough
+
+
+def test_half_of_the_model_in_training_is_enough_to_be_judged_by_the_path():
+    four = replace(IDLE, depth=3)  # four weights
+    assert judge(partly_frozen(four, 2).case) == FLOWS
+    assert judge(partly_frozen(four, 1).case) == STALLED[Why.NOT_TRAINED]
+
+
+def test_a_quarter_of_the_weights_that_the_loss_never_reaches_is_worth_a_remark():
+    partly = verdict("healthy", Why.LEARNS_PARTLY)
+    assert judge(unreached(replace(LEARNER, depth=3), 1).case) == partly  # one of four
+    assert judge(unreached(LEARNER, 1).case) == HEALTHY  # one of five
+    two_samples = unreached(LEARNER, 2).sampled_at(0, 99)  # a head may take turns with others
+    assert judge(two_samples.case) == HEALTHY
+
+
+def test_a_fiftieth_of_the_run_lost_with_poor_progress_is_vanishing():
+    case = POOR.case
+    rows = case.reach.copy()
+    rows[:2, -1] = -2.0  # steps 0 and 1 of 100
+    lost = replace(case, reach=rows)
+    assert lost_share(lost) == 0.02
+    assert judge(lost) == POOR_VANISHING
+    assert judge(at(lost, steps=101)) == LEARNS_LITTLE
+    # the same where nobody knows what the task permits, unless the loss still falls
+    some = OPEN.with_losses([*LITTLE[:50], *(LITTLE[-1] + 0.002 * (-1) ** n for n in range(50))])
+    healed = replace(some.case, reach=rows)
+    assert not healed.progress.falling
+    assert judge(healed) == UNKNOWN
+    assert judge(at(healed, steps=101)) == HEALTHY
+    assert judge(replace(OPEN.case, reach=rows)) == HEALTHY
+
+
+def test_a_quarter_of_the_run_lost_is_worth_a_remark():
+    late = verdict("healthy", Why.LEARNS_LATE)
+    assert judge(low(at(LEARNER.case, half_step=25), -2.0)) == late
+    assert judge(low(at(LEARNER.case, half_step=24), -2.0)) == HEALTHY
+
+
+def test_a_path_that_was_low_while_the_network_waited_is_vanishing_though_it_healed():
+    case = IDLE.case
+    rows = case.reach.copy()
+    rows[1:7, -1] = -2.0  # six of eleven samples, none of them late
+    healed = replace(case, reach=rows)
+    assert late_lowest(healed) == 0.0
+    assert judge(healed) == VANISHING
+    rows[6, -1] = 0.0
+    assert judge(replace(case, reach=rows)) == FLOWS
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        (at(dead(IDLE).case, first=2.0), BORN_DEAD),
+        (low(dead(IDLE).case, -4.0), BORN_DEAD),
+        (at(dead(IDLE, since=8).case, first=-4.0), VANISHING),
+        (at(dead(IDLE, since=8).case, first=4.0), EXPLODING),
+        (at(dead(IDLE, since=8).case, late=-4.0), KILLED),
+        (at(IDLE.case, first=4.0, late=-4.0), EXPLODING),
+        (at(decayed(IDLE), first=-4.0), VANISHING),
+        (at(decayed(IDLE), u=-2.0), STALLED[Why.WORSE]),
+        (at(IDLE.with_losses(WORSE).case, late=-4.0), STALLED[Why.WORSE]),
+        (dead(OVERFLOWS), verdict("exploding", Why.NONFINITE_RATE, "fatal")),
+    ],
+)
+def test_the_first_symptom_in_time_wins(case, expected):
+    assert judge(case_of(case)) == expected
+
+
+def test_an_interrupted_run_is_judged_more_carefully():
+    case = at(IDLE.case, first=2.0)
+    cut = replace(case, record=replace(case.record, interrupted=True))
+    hardly = at(cut, turned=0.2)
+    assert judge(hardly) == TOO_SHORT
+    assert judge(cut) == EXPLODING  # it has moved far enough to leave chance
+    assert judge(replace(hardly, record=case.record)) == EXPLODING
+
+
+DECOYS = {
+    "large gradients": lambda t: t.gains(linear=4.0, activation=t.activation_gain),
+    "small gradients": lambda t: t.gains(linear=t.linear_gain, activation=0.2),
+    "tiny weight gradients": lambda t: t.everywhere(Kind.WEIGHT_GRAD, "norm", 1e-12),
+    "tiny updates": lambda t: t.everywhere(Kind.UPDATE, "norm", 1e-4),
+    "clipped": lambda t: t.reading("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", 1e-4),
+    "a step that the scaler skips": lambda t: t.reading(
+        "head.weight", Kind.WEIGHT_GRAD, "norm", {0: math.inf, 4: 0.5, 99: 0.5}
+    ),
+    "frozen backbone": lambda t: partly_frozen(t, 1),
+    "softmax on purpose": softmax_too_many,
+    "narrow ReLU": lambda t: t.reading("act.1", Kind.ACTIVATION, "dead_share", 0.95),
+    "decay": lambda t: t.with_settings(weight_decay=0.5),
+    "plateau, then escape": lambda t: t.with_losses([*STANDING[:60], *LEARNING[::3][:33]]),
+    "memorised": lambda t: t.with_reference(0.01),
+    "noisy labels, like the reference": lambda t: t.with_losses(LITTLE).with_reference(0.2),
+    "no targets seen": lambda t: t.without_baseline(),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(DECOYS, 2)))
+def test_a_network_that_learns_is_healthy_whatever_else_it_shows(one, other):
+    case = DECOYS[other](DECOYS[one](LEARNER)).case
+    assert judge(case).verdict is Verdict.HEALTHY
+
+
+def test_late_lowest_is_unknown_where_nothing_was_read():
+    record = RunRecord(steps=3, sampled=(0, 1, 2))
+    unread = Readings([Reading(0, "loss", Kind.LOSS, "value", 1.0)], record=record)
+    assert math.isnan(late_lowest(build_case(unread)))
+    assert late_lowest(at(IDLE.case, late=-2.0)) == -2.0
