@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from ..flow import FlowGraph, OpRole
 from .build import REACH_LIMIT, lowest_reach
 from .case import Case
 from .progress import mann_kendall
+
+if TYPE_CHECKING:
+    from .progress import Floats
 
 # Fatal runs under SGD have r_l N of at most .09 at step 2 (evaluation of the decision rule).
 STARVED = 0.1
@@ -100,9 +104,9 @@ def starved_layers(case: Case) -> tuple[str, ...]:
     """
     if len(case.steps) < 2:  # noqa: PLR2004
         return ()
-    feed = np.nanmedian(case.update_ratio, axis=0) * case.total_steps
+    feed = _column_medians(case.update_ratio) * case.total_steps
     most = np.nanmax(feed, initial=0.0)
-    low = np.array([_median_reach(case, column) for column in range(len(case.layers))])
+    low = _column_medians(case.reach)
     return tuple(
         layer.path
         for layer, fed, reach in zip(case.layers, feed, low, strict=True)
@@ -113,10 +117,13 @@ def starved_layers(case: Case) -> tuple[str, ...]:
     )
 
 
-def _median_reach(case: Case, column: int) -> float:
-    values = case.reach[:, column]
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if known.size else math.nan
+def _column_medians(values: Floats) -> Floats:
+    """Return the median of every layer's readings, NaN where a layer has none.
+
+    A weight that starts at zero has no update ratio; `np.nanmedian` would warn about it.
+    """
+    read = [column[~np.isnan(column)] for column in values.T]
+    return np.array([np.median(known) if known.size else np.nan for known in read])
 
 
 def nobody_fed(case: Case) -> bool:
@@ -138,7 +145,7 @@ def path_starves_all(case: Case) -> bool:
         return True
     if forward_fall(case) < -REACH_LIMIT:
         return True
-    feed = np.nanmedian(case.update_ratio, axis=0)
+    feed = _column_medians(case.update_ratio)
     known = feed[np.isfinite(feed)]
     return bool(known.size) and float(known.min()) * STARVED_AGAINST < float(known.max())
 

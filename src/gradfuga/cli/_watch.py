@@ -136,8 +136,10 @@ class _Watch:
         if not trainings:
             say(
                 _(
-                    "No training seen: no optimizer took a step in this process."
-                    " (What child processes train is not observed.)"
+                    "No training seen: expected an optimizer of torch.optim to take a step in this "
+                    "process, got none. Update the weights with optimizer.step() (by hand they "
+                    "cannot be told from other tensors), and train in this process: what child "
+                    "processes train is not observed."
                 )
             )
             return None
