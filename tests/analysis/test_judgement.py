@@ -269,6 +269,9 @@ def test_half_of_the_model_in_training_is_enough_to_be_judged_by_the_path():
     four = replace(IDLE, depth=3)  # four weights
     assert judge(partly_frozen(four, 2).case) == FLOWS
     assert judge(partly_frozen(four, 1).case) == STALLED[Why.NOT_TRAINED]
+    poor = replace(POOR, depth=3)
+    assert judge(partly_frozen(poor, 2).case) == LEARNS_LITTLE
+    assert judge(partly_frozen(poor, 1).case).why is Why.NOT_TRAINED
 
 
 def test_a_quarter_of_the_weights_that_the_loss_never_reaches_is_worth_a_remark():
