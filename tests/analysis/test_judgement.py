@@ -181,6 +181,11 @@ def test_a_mild_start_gives_way_to_a_graver_fault_and_a_serious_one_does_not(nam
     assert judge(at(case, first=-2.5)) == VANISHING
 
 
+def test_a_loss_just_as_bad_as_twice_the_constants_is_no_graver_fault():
+    assert judge(at(IDLE.case, first=-1.31, u=-1.0)) == VANISHING
+    assert judge(at(IDLE.case, first=-1.31, u=a_bit(-1.0, BELOW))) == STALLED[Why.WORSE]
+
+
 # a case, the value of a threshold, the side that is beyond it, what holds at it and beyond it
 THRESHOLDS = {
     "high start": (lambda v: at(IDLE.case, first=v), 1.30, ABOVE, FLOWS, EXPLODING),

@@ -156,5 +156,6 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
 
 def _turnover_steps(case: Case) -> str:
     """Return how many steps the median layer needs to turn its weights over once."""
-    pace = [turned / case.total_steps for turned in case.turnovers[-1] if turned > 0.0]
+    last = case.turnovers[-1:].ravel()  # nothing was sampled: no row
+    pace = [turned / case.total_steps for turned in last if turned > 0.0]
     return f"{math.ceil(1.0 / sorted(pace)[len(pace) // 2]):,}" if pace else "?"
