@@ -191,7 +191,10 @@ def run_line(diagnosis: Diagnosis) -> str:
         _("{steps} steps, {sampled} sampled").format(steps=run.steps, sampled=run.sampled_steps)
     ]
     if math.isfinite(run.overhead):
-        parts.append(_("overhead {percent:.1f} %").format(percent=100.0 * run.overhead))
+        text = _("overhead {percent:.1f} %")
+        if run.startup_seconds > 0.0:
+            text = _("overhead {percent:.1f} %, of it {startup:.1f} s at the start")
+        parts.append(text.format(percent=100.0 * run.overhead, startup=run.startup_seconds))
     parts.append(training_name(diagnosis))
     if run.loss_first is not None or run.loss_last is not None:
         parts.append(_("loss {losses}").format(losses=losses_text(run)))
