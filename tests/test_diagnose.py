@@ -164,6 +164,19 @@ def test_the_shares_of_any_network_add_up(linear, activation, depth):
     assert adds_up(diagnose(chain.readings, rules=[CONTRACTING, SMALL]))
 
 
+def test_a_cause_of_less_than_half_a_percent_is_unexplained():
+    def named(decades):
+        claims = (Claim("small_init", 0, "a", decades), Claim("dead_relu", 1, "b", -0.995))
+        case = replace(LOW_CASE, blamed=Account(0, decades - 0.995, claims))
+        findings = [each for name in NAMES for each in blames(name).check(case)]
+        causes, unexplained = _diagnose._causes(case, VANISHING, findings)
+        assert sum(cause.share for cause in causes) + unexplained == pytest.approx(1.0)
+        return {cause.name for cause in causes}
+
+    assert named(-0.005) == {"small_init", "dead_relu"}
+    assert named(-0.004999) == {"dead_relu"}
+
+
 def test_what_no_rule_names_is_unexplained():
     chain = IDLE.gains(linear=0.1, activation=0.3).readings
     both = diagnose(chain, rules=[CONTRACTING, SMALL])
@@ -253,8 +266,7 @@ def test_a_rule_without_its_statistics_is_skipped_and_says_which():
     diagnosis = diagnose(LOW.readings, rules=[wants, SMALL])
     (skipped,) = diagnosis.skipped
     assert skipped.code == "USR001"
-    assert "colour, zeal" in skipped.why  # in order, and without what was recorded
-    assert "norm" not in skipped.why
+    assert skipped.why == "not recorded: colour, zeal"  # in order, without what was
     assert [each.code for each in diagnosis.findings] == [SMALL.code]
     assert diagnose(LOW.readings, rules=[Says(needs=frozenset({"norm"}))]).skipped == ()
 

@@ -161,6 +161,24 @@ def test_a_starved_layer_is_below_the_limit_and_hardly_moves_while_others_do():
     assert starved_layers(feed(math.nan, 1.0)) == ()
 
 
+def test_the_bounds_of_being_fed_are_exact():
+    def moving(deepest, others):
+        case = at(feed(0.0, 0.0), steps=1)  # so that the ratio is the turnover
+        ratio = np.full_like(case.update_ratio, others)
+        ratio[:, -1] = deepest
+        return replace(case, update_ratio=ratio)
+
+    less = {value: math.nextafter(value, 0.0) for value in (0.1, 0.01)}
+    assert starved_layers(moving(0.1, 5.0)) == ()
+    assert starved_layers(moving(less[0.1], 5.0)) == ("layer.0",)
+    assert starved_layers(moving(0.05, 0.5)) == ()
+    assert starved_layers(moving(0.05, math.nextafter(0.5, 1.0))) == ("layer.0",)
+    assert starved_layers(moving(0.0, 0.01)) == ("layer.0",)
+    assert starved_layers(moving(0.0, less[0.01])) == ()
+    assert not nobody_fed(moving(0.0, 0.01))
+    assert nobody_fed(moving(0.0, less[0.01]))
+
+
 def test_one_sample_starves_nobody():
     case = feed(0.0, 1.0)
     one = replace(case, steps=case.steps[:1], reach=case.reach[:1])
@@ -282,7 +300,8 @@ def test_a_loss_that_jumps_down_to_less_than_half_has_fallen():
         return replace(case, readings=IDLE.without_baseline().with_losses(losses).readings)
 
     assert clear_fall(jumps(1.9))
-    assert not clear_fall(jumps(2.1))
+    assert clear_fall(jumps(1.999))
+    assert not clear_fall(jumps(2.0001))
     assert not clear_fall(jumps(-1.0))  # a loss that goes below zero has no half
 
 
