@@ -1,1 +1,0 @@
-"""Foreign frameworks, one a file, imported by nobody but the user."""
