@@ -27,7 +27,7 @@ from ._types import (
 from .analysis.account import UNEXPLAINED
 from .analysis.build import build_case, late_samples
 from .analysis.case import Case
-from .analysis.judgement import Judgement, judge
+from .analysis.judgement import Judgement, Why, judge
 from .analysis.statements import inconclusive_because, summary
 from .flow import OpRole
 from .readings import Readings
@@ -69,6 +69,13 @@ _CAUSES_OF = {
         "attention_collapse",
         "data_or_labels",
     ),
+}
+# What the judgement itself has already found goes before everything else.
+_DECIDES = {
+    Why.NONFINITE_DATA: ("data_or_labels",),
+    Why.PROBABILITIES: ("saturated_output",),
+    Why.DECAYED: ("weight_decay_too_strong",),
+    Why.NOT_TRAINED: ("disconnected", "frozen"),
 }
 
 
@@ -187,11 +194,15 @@ def _causes(
         order: tuple[str, ...] = ("learning_rate_too_high", "target_scale", "data_or_labels")
     else:
         order = _CAUSES_OF.get(judgement.verdict, ())
-    # these are no factors of a product: the most specific one that was found stands for it all
-    first = next((name for name in order if name in by_cause), None)
+    # these are no factors of a product: the one that decided the verdict, or the most specific
+    # one that was found, stands for it all
+    decided = _DECIDES.get(judgement.why, ())
+    first = next((name for name in (*decided, *order) if name in by_cause), None)
     if first is None:
         return (), 1.0
-    return (Cause(first, by_cause[first].code, 1.0, by_cause[first].paths),), 0.0
+    found = [each for each in findings if each.role is Role.CAUSE and each.cause == first]
+    best = min(found, key=lambda each: abs(each.log_gain))  # no factor, where there are both
+    return (Cause(first, best.code, 1.0, best.paths),), 0.0
 
 
 def _depth(case: Case) -> DepthProfile:

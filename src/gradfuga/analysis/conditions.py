@@ -212,7 +212,8 @@ def clear_fall(case: Case) -> bool:
     blocks = np.array([block.mean() for block in np.array_split(losses, 12)])
     first, last = blocks[:2].mean(), blocks[-2:].mean()
     halved = 0.0 <= last < HALVED * first
-    return case.progress.falling or mann_kendall(blocks) < -2.5 or halved  # noqa: PLR2004 (p = .006)
+    falling = mann_kendall(blocks) < -2.5  # noqa: PLR2004 (p = .006)
+    return bool(case.progress.falling or falling or halved)
 
 
 def has_time_axis(graph: FlowGraph) -> bool:
