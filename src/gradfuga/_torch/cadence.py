@@ -80,7 +80,7 @@ class Cadence:
         # in the same step must not be charged to us, hence the bound
         cost = ours
         if self._bare_steps:
-            cost = min(max(ours, seconds - self.step_seconds), 3.0 * ours)
+            cost = min(max(ours, seconds - self.step_seconds), max(3.0 * ours, self.step_seconds))
         self.samples += 1
         self.bare += max(seconds - cost, 0.0)
         if self.every is None and self._in_startup and step in _GRID:

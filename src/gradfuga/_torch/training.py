@@ -30,6 +30,7 @@ _WEIGHT_STATISTICS = frozenset({"scale"})
 _MOST_GRAPHS = 8  # a model whose graph changes at every step is renamed each time, not stored
 _CHECKED_VERSIONS = 8  # samples at which gradients of the same version are measured again
 _CHECKED_INPUTS = 64  # steps whose inputs are checked for NaN; a broken pipeline shows at once
+_SOURCE_TRIES = 3
 _MOVED = 3.0  # a loss this many spreads above its recent level asks for denser samples
 
 
@@ -70,6 +71,7 @@ class Training:
         self.steps = 0
         self.interrupted = False
         self.knows_sources = False
+        self._source_tries = 0
         self.due = cadence.due(0)  # whether the next step is to be sampled
         self._optimizer = weakref.ref(optimizer)
         self._held = tuple(weakref.ref(p) for p in trainable(optimizer))
@@ -98,6 +100,11 @@ class Training:
         """Return the optimizer's trainable parameters, none if it is gone."""
         optimizer = self._optimizer()
         return trainable(optimizer) if optimizer is not None else ()
+
+    @property
+    def wants_sources(self) -> bool:
+        """Whether source lines are still worth anomaly mode; without a gradient there are none."""
+        return not self.knows_sources and self._source_tries < _SOURCE_TRIES
 
     def continues(self, parameters: frozenset[int]) -> bool:
         """Whether these are the very parameters of this training, not new ones at old addresses."""
@@ -147,6 +154,7 @@ class Training:
                 self._sample(step, optimizer, entries, self._before)
             except Exception as error:  # noqa: BLE001 (a sample that fails costs a sample)
                 warn_once("the parameters' reading", error)
+            self._source_tries += 1
             self._sampled.append(step)
             self._sampled = self.recorder.thin(self._sampled)
         if sampled or step % 64 == 0:

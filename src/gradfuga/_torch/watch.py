@@ -257,7 +257,7 @@ class Watch:
             self._several = self._others or len(awake) > 1
             self._sampling = any(each.due for each in awake)
             if self._sampling:
-                self._sources_wanted = any(not each.knows_sources for each in self.trainings)
+                self._sources_wanted = any(each.wants_sources for each in awake)
                 self._arm()
             elif self._spies.installed:
                 self._disarm()
