@@ -284,7 +284,7 @@ def _net_normalization(raw: Sequence[Claim], graph: FlowGraph) -> list[Claim]:
             out.append(claim)
     if waiting is not None:
         # the last one undoes the scale of the deepest layer, which the line does not cross
-        scale = _scale_of_embedding(waiting, graph)
+        scale = _scale_of_embedding(graph)
         out.append(replace(waiting, cause=scale or _norm_cause(waiting.decades)))
     return out
 
@@ -293,7 +293,7 @@ def _norm_cause(net: float) -> str:
     return "small_init" if net < 0.0 else "plain_depth"
 
 
-def _scale_of_embedding(waiting: Claim, graph: FlowGraph) -> str | None:
+def _scale_of_embedding(graph: FlowGraph) -> str | None:
     deepest = graph.ops[graph.main_line[-1]]
     return "embedding_scale" if deepest.role is OpRole.EMBEDDING else None
 

@@ -11,7 +11,7 @@ from .._types import Kind
 from ..flow import FlowGraph, OpRole
 from .build import REACH_LIMIT, lowest_reach
 from .case import Case
-from .progress import mann_kendall
+from .progress import FALLING_Z, block_means, mann_kendall
 
 if TYPE_CHECKING:
     from .progress import Floats
@@ -209,10 +209,10 @@ def clear_fall(case: Case) -> bool:
     losses = losses[np.isfinite(losses)]
     if losses.size < 12:  # noqa: PLR2004 (a trend over fewer is no trend)
         return False
-    blocks = np.array([block.mean() for block in np.array_split(losses, 12)])
+    blocks = block_means(losses)
     first, last = blocks[:2].mean(), blocks[-2:].mean()
     halved = 0.0 <= last < HALVED * first
-    falling = mann_kendall(blocks) < -2.5  # noqa: PLR2004 (p = .006)
+    falling = mann_kendall(blocks) < FALLING_Z
     return bool(case.progress.falling or falling or halved)
 
 

@@ -25,7 +25,7 @@ LIKE_REFERENCE = 0.8
 TELLING_REFERENCE = 0.1
 _LATE_SHARE, _LATE_LEAST = 0.2, 8
 _BLOCKS = 12
-_FALLING_Z = -2.5  # one-sided, p = .006
+FALLING_Z = -2.5  # one-sided, p = .006
 _UNREAD = 0.1  # chosen: a part of the loss that could not be read and is more than a penalty
 _NO_BASELINE = 1e-9  # constant targets: any network reaches the "best constant"
 
@@ -86,7 +86,7 @@ def measure_progress(readings: Readings) -> Progress:
     late = good[-max(_LATE_LEAST, round(_LATE_SHARE * good.size)) :]
     last = float(late.mean())
     learnable, floor = _baseline(readings)
-    z = mann_kendall(_blocks(good[good.size // 2 :]))
+    z = mann_kendall(block_means(good[good.size // 2 :]))
     reference = _last(readings, "reference")
     first = float(good[0])
     known = math.isfinite(learnable) and learnable > _NO_BASELINE * max(abs(first - floor), 1e-300)
@@ -107,7 +107,7 @@ def measure_progress(readings: Readings) -> Progress:
         error=error,
         reference=reference,
         half_step=_half_step(good_steps, good, learnable + floor if known else good[0], last),
-        falling=bool(z < _FALLING_Z),
+        falling=bool(z < FALLING_Z),
         trend=z,
         nonfinite_step=nonfinite_step,
         first=first,
@@ -158,7 +158,8 @@ def _standard_error(late: Floats) -> float:
     return 1.3 * max(mad, 0.7 * spread) / math.sqrt(late.size)
 
 
-def _blocks(values: Floats) -> Floats:
+def block_means(values: Floats) -> Floats:
+    """Return the means of 12 successive blocks; the values themselves where they are fewer."""
     if values.size < _BLOCKS:
         return values
     return np.array([block.mean() for block in np.array_split(values, _BLOCKS)])
