@@ -51,10 +51,6 @@ _ROLES: dict[OpRole, str] = {
 }
 _ROLE_OF = {name: role for role, names in _ROLES.items() for name in names.split()}
 
-# Views, copies and reorderings hand the gradient on value by value: their gain is one.
-_ISOMETRIC_NAMES = "View UnsafeView ReshapeAlias Transpose T Permute Unsqueeze Squeeze Clone Alias"
-_ISOMETRIC = frozenset((*_ISOMETRIC_NAMES.split(), "ToCopy"))
-
 # An output that a loss turns into a probability belongs to the loss, wherever it stands in the
 # script: cross entropy written as log_softmax in the model is the same function.
 MATCHED_OUTPUTS = {
@@ -78,8 +74,3 @@ def is_native(node: str) -> bool:
 def role_of(node: str) -> OpRole:
     """Return what the node does to the gradient; an unknown one is opaque, never guessed."""
     return _ROLE_OF.get(base_name(node), OpRole.OPAQUE) if is_native(node) else OpRole.OPAQUE
-
-
-def is_isometric(node: str) -> bool:
-    """Whether the op only views, copies or reorders, so that its gain is one."""
-    return base_name(node) in _ISOMETRIC

@@ -120,7 +120,7 @@ def account(readings: Readings, step: int, line_stages: Sequence[Stage] | None =
         else:
             raw.extend(_branched(stage, gain, graph, values))
         seen_layer = seen_layer or op.index in graph.layers or op.role is OpRole.LINEAR
-    claims = _book_depth(_net_normalization(raw, graph), graph, cut, values)
+    claims = _book_depth(_net_normalization(raw, graph), graph)
     return Account(step, sum(claim.decades for claim in claims), tuple(claims))
 
 
@@ -298,9 +298,7 @@ def _scale_of_embedding(graph: FlowGraph) -> str | None:
     return "embedding_scale" if deepest.role is OpRole.EMBEDDING else None
 
 
-def _book_depth(
-    claims: Sequence[Claim], graph: FlowGraph, cut: Sequence[Stage], values: _Values
-) -> list[Claim]:
+def _book_depth(claims: Sequence[Claim], graph: FlowGraph) -> list[Claim]:
     """Settle what only a pair of layer and activation can tell: depth, drift; drop references."""
     pairs: list[list[Claim]] = []
     current: list[Claim] = []
