@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from torch.optim import Optimizer
 
 from .._types import Kind
+from .joined import AnyOptimizer
 from .naming import Names
 from .norms import Measured, norms
 from .parameters import Before, attenuation, nonfinite_count, update_norms, zero_share
@@ -28,7 +28,7 @@ class ParameterRows:
     def write(
         self,
         step: int,
-        optimizer: Optimizer,
+        optimizer: AnyOptimizer,
         names: Names,
         before: Before,
         unclipped: Sequence[Measured],

@@ -6,12 +6,13 @@ import math
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
+from .joined import AnyOptimizer
 from .norms import Measured, dense, norms
 
 # A mean share over this many values has a standard error of at most 0.016, as a rule far less.
@@ -49,7 +50,7 @@ class SeenGradient:
         return self.tensor() is gradient and self.version == gradient._version  # noqa: SLF001
 
 
-def trainable(optimizer: Optimizer) -> tuple[Tensor, ...]:
+def trainable(optimizer: AnyOptimizer) -> tuple[Tensor, ...]:
     """Return the optimizer's parameters that train, once each."""
     found: dict[int, Tensor] = {}
     for group in optimizer.param_groups:
@@ -83,6 +84,18 @@ def before_step(
         seen: what the backward pass left: a gradient unchanged since is not measured again.
         spare: the last sample's copies, to be written over.
     """
+    return Before(
+        parameters=tuple(parameters),
+        weights=_copies(parameters, spare),
+        gradient=given_norms(parameters, seen),
+    )
+
+
+@torch.no_grad()
+def given_norms(
+    parameters: Sequence[Tensor], seen: Mapping[int, SeenGradient]
+) -> tuple[Measured, ...]:
+    """Return |gradient| of each parameter now; one unchanged since `seen` is not measured again."""
     gradient: list[Measured] = [0.0] * len(parameters)
     changed: list[tuple[int, Tensor]] = []
     for place, parameter in enumerate(parameters):
@@ -96,10 +109,15 @@ def before_step(
             changed.append((place, given))
     for (place, _), norm in zip(changed, norms([given for _, given in changed]), strict=True):
         gradient[place] = norm
+    return tuple(gradient)
+
+
+def merged(pieces: Sequence[Before]) -> Before:
+    """Return one `Before` of optimizers that step one after the other."""
     return Before(
-        parameters=tuple(parameters),
-        weights=_copies(parameters, spare),
-        gradient=tuple(gradient),
+        parameters=tuple(chain.from_iterable(piece.parameters for piece in pieces)),
+        weights=tuple(chain.from_iterable(piece.weights for piece in pieces)),
+        gradient=tuple(chain.from_iterable(piece.gradient for piece in pieces)),
     )
 
 
@@ -149,7 +167,7 @@ def nonfinite_count(tensor: Tensor, norm: Measured) -> Measured:
 
 
 @torch.no_grad()
-def attenuation(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[Measured | None]:
+def attenuation(optimizer: AnyOptimizer, parameters: Sequence[Tensor]) -> list[Measured | None]:
     """Return how much of its step each parameter gets despite epsilon: mean √v/(√v + ε).
 
     1 where epsilon does not matter, 0 where it swallows the step; None for optimizers without a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,9 +45,14 @@ class RootCall:
 
 @final
 class ForwardSpies:
-    """Global forward hooks that are in place only while a sampled step's forward runs."""
+    """Global forward hooks that are in place only while a sampled step's forward runs.
 
-    def __init__(self) -> None:
+    Args:
+        thread: whose forward passes are seen.
+    """
+
+    def __init__(self, thread: int) -> None:
+        self._thread = thread
         self.spans: list[Span] = []
         self.calls: deque[RootCall] = deque(maxlen=_MOST_CALLS)
         self._open: list[tuple[nn.Module, int, tuple[Tensor, ...]]] = []
@@ -81,11 +87,15 @@ class ForwardSpies:
     def _enter(self, module: nn.Module, args: tuple[object, ...]) -> None:
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return
+        if threading.get_ident() != self._thread:
+            return
         inputs = tuple(_tensors(args)) if not self._open else ()
         self._open.append((module, _sequence_number(), inputs))
 
     def _leave(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
         if torch.compiler.is_compiling() or not self._open:
+            return
+        if threading.get_ident() != self._thread:
             return
         # a module may switch gradients off inside, or leave by an exception of a child
         while self._open and self._open[-1][0] is not module:

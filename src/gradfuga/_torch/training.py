@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
@@ -14,22 +14,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._types import Kind
-from ..flow import FlowGraph
 from ..readings import ParameterRecord, Readings, RunRecord
 from .cadence import Cadence
 from .examples import ExampleBook
-from .loss import TargetPool
-from .naming import Names, build_graph, names_of
-from .norms import Measured, is_zero, joint, resolve
+from .joined import AnyOptimizer, Joined, name_of
+from .naming import Names, names_of
+from .norms import Measured, is_zero, joint
 from .parameter_rows import ParameterRows
-from .parameters import Before, SeenGradient, before_step, kept, trainable
+from .parameters import Before, SeenGradient, before_step, given_norms, kept, trainable
 from .recorder import Recorder, warn_once
+from .scaling import Scaled, unscaled
 from .tape import TapeRecord
+from .tape_rows import TapeRows
 
-_WEIGHT_STATISTICS = frozenset({"scale"})
-_MOST_GRAPHS = 8  # a model whose graph changes at every step is renamed each time, not stored
 _CHECKED_VERSIONS = 8  # samples at which gradients of the same version are measured again
-_CHECKED_INPUTS = 64  # steps whose inputs are checked for NaN; a broken pipeline shows at once
 _SOURCE_TRIES = 3
 _MOVED = 3.0  # a loss this many spreads above its recent level asks for denser samples
 
@@ -59,7 +57,7 @@ class Training:
 
     def __init__(
         self,
-        optimizer: Optimizer,
+        optimizer: AnyOptimizer,
         *,
         cadence: Cadence,
         recorder: Recorder,
@@ -70,25 +68,23 @@ class Training:
         self.recorder = recorder
         self.steps = 0
         self.interrupted = False
-        self.knows_sources = False
         self._source_tries = 0
         self.due = cadence.due(0)  # whether the next step is to be sampled
         self._optimizer = weakref.ref(optimizer)
         self._held = tuple(weakref.ref(p) for p in trainable(optimizer))
-        self._name = type(optimizer).__name__
+        self._name = name_of(optimizer)
         self._script = script
         self._model = weakref.ref(model) if model is not None else None
         self._names: Names | None = None
-        self._graphs: dict[int, FlowGraph] = {}
-        self._graph = FlowGraph()
-        self._pools: dict[str, TargetPool] = {}
-        self._book = ExampleBook()
+        self._tapes = TapeRows(recorder)
         self._reached: set[int] = set()
         self._sampled: list[int] = []
         self._parameter_records: tuple[ParameterRecord, ...] = ()
         self._settings: dict[str, float] = {}
         self._rows = ParameterRows(recorder)
         self._before: Before | None = None
+        self._scaled: Scaled | None = None
+        self._skips: Measured = 0.0  # steps that a gradient scaler has skipped so far
         self._spare: tuple[Tensor, ...] = ()
         self._entries: list[Entry] = []
         self._pre_seconds = 0.0
@@ -104,20 +100,48 @@ class Training:
     @property
     def wants_sources(self) -> bool:
         """Whether source lines are still worth anomaly mode; without a gradient there are none."""
-        return not self.knows_sources and self._source_tries < _SOURCE_TRIES
+        return not self._tapes.knows_sources and self._source_tries < _SOURCE_TRIES
 
     def continues(self, parameters: frozenset[int]) -> bool:
         """Whether these are the very parameters of this training, not new ones at old addresses."""
         alive = {id(p) for p in (reference() for reference in self._held) if p is not None}
         return alive == parameters
 
-    def before(self, optimizer: Optimizer, entries: Sequence[Entry]) -> None:
-        """The optimizer is about to step; `entries` are its backward passes since the last."""
+    def before(
+        self, optimizer: Optimizer, entries: Sequence[Entry], scaled: Scaled | None = None
+    ) -> None:
+        """The optimizer is about to step.
+
+        Args:
+            optimizer: it.
+            entries: its backward passes since its last step.
+            scaled: what a gradient scaler does to the step.
+        """
         started = time.perf_counter()
-        self._entries = list(entries)
+        self._entries, self._scaled = list(entries), scaled
+        if scaled is not None:
+            self._skips = self._skips + scaled.skipped
         if self.due:
             self._before = self._look_before(trainable(optimizer), _seen(entries))
         self._pre_seconds = time.perf_counter() - started
+
+    def closure_ended(self, entries: Sequence[Entry]) -> None:
+        """The step's closure has run for the first time; `entries` are its backward passes.
+
+        Only now are the gradients those of this step, clipped where the closure clips.
+        """
+        started = time.perf_counter()
+        self._entries.extend(entries)
+        if self._before is not None:
+            gradient = given_norms(self._before.parameters, _seen(self._entries))
+            self._before = replace(self._before, gradient=gradient)
+        self._pre_seconds += time.perf_counter() - started
+
+    def inside(self, optimizer: Joined, entry: Entry, before: Before | None) -> None:
+        """Optimizers have stepped inside the backward pass `entry`, which has ended."""
+        self._entries, self._scaled, self._pre_seconds = [entry], None, 0.0
+        self._before = before
+        self.after(optimizer, ())
 
     def _look_before(
         self, parameters: Sequence[Tensor], seen: Mapping[int, SeenGradient]
@@ -129,7 +153,7 @@ class Training:
         """
         samples = len(self._sampled)
         if self._versions_tell and samples >= _CHECKED_VERSIONS and samples % _CHECKED_VERSIONS:
-            return before_step(parameters, seen, self._spare)
+            return self._unscaled(before_step(parameters, seen, self._spare))
         before = before_step(parameters, {}, self._spare)
         for parameter, norm in zip(parameters, before.gradient, strict=True):
             known, gradient = seen.get(id(parameter)), parameter.grad
@@ -137,9 +161,16 @@ class Training:
                 continue
             if isinstance(norm, float) and norm == norm and norm != known.norm:  # noqa: PLR0124
                 self._versions_tell = False
-        return before
+        return self._unscaled(before)
 
-    def after(self, optimizer: Optimizer, late: Sequence[Entry]) -> None:
+    def _unscaled(self, before: Before) -> Before:
+        """Take off what a fused optimizer will divide the gradients that it is given by."""
+        if self._scaled is None:
+            return before
+        given = self._scaled.given
+        return replace(before, gradient=tuple(norm / given for norm in before.gradient))
+
+    def after(self, optimizer: AnyOptimizer, late: Sequence[Entry]) -> None:
         """The optimizer has stepped; `late` are backward passes inside the step (closures)."""
         started = time.perf_counter()
         entries = self._entries or list(late[:1])
@@ -147,6 +178,7 @@ class Training:
         losses = [entry.loss for entry in entries if entry.loss is not None]
         loss = _mean(losses)
         if loss is not None:
+            loss = unscaled(loss, self._scaled)
             self.recorder.loss(step, loss)
         if self._before is not None:
             self._optimizer = weakref.ref(optimizer)
@@ -174,7 +206,7 @@ class Training:
         self._last_end = now
         self.due = self.cadence.due(self.steps)
         if sampled or step % 64 == 0:
-            self.recorder.flush(self._graph, self.record())
+            self.recorder.flush(self._tapes.graph, self.record())
 
     def _watch_level(self, step: int, loss: float) -> None:
         """Ask for denser samples where the loss leaves its recent level."""
@@ -189,13 +221,15 @@ class Training:
     # -- one sampled step ------------------------------------------------------------------
 
     def _sample(
-        self, step: int, optimizer: Optimizer, entries: Sequence[Entry], before: Before
+        self, step: int, optimizer: AnyOptimizer, entries: Sequence[Entry], before: Before
     ) -> None:
         self._settings = _settings(optimizer)
         record = next((entry.record for entry in entries if entry.record is not None), None)
         if record is not None:
             try:
-                self._write_tape(step, record, before.parameters)
+                names = self._name_parameters(before.parameters, record)
+                self._tapes.write(step, record, names, self._scaled)
+                self._reached.update(id(p) for p in record.parameters)
             except Exception as error:  # noqa: BLE001
                 warn_once("the tape's reading", error)
         # a gradient reaches what the tape cannot open too (a reentrant checkpoint), or what
@@ -219,86 +253,37 @@ class Training:
             self._names = known = names_of(parameters, candidates, frames=given is None)
         return known
 
-    def _write_tape(self, step: int, record: TapeRecord, parameters: Sequence[Tensor]) -> None:
-        names = self._name_parameters(parameters, record)
-        signature = record.walk.signature
-        graph = self._graphs.get(signature)
-        if graph is None or record.read_sources:
-            graph = build_graph(
-                record.walk,
-                names,
-                record.spans,
-                record.outputs,
-                record.shapes,
-                read_sources=record.read_sources,
-            )
-            if len(self._graphs) < _MOST_GRAPHS:
-                self._graphs[signature] = graph
-            if len(graph.ops) > len(self._graph.ops) or not self._graph.layers:
-                self._graph = graph
-        self.knows_sources |= record.read_sources
-        self._reached.update(id(p) for p in record.parameters)
-        add, ops = self.recorder.add, graph.ops
-        for place, value in record.gradient.items():
-            add(step, ops[place].path, Kind.ACTIVATION_GRAD, "norm", value)
-        for (place, slot), value in record.edges.items():
-            add(step, ops[place].path, Kind.ACTIVATION_GRAD, f"input_norm.{slot}", value)
-        for place, measured in record.statistics.items():
-            for statistic, number in measured.items():
-                kind = Kind.WEIGHT if statistic in _WEIGHT_STATISTICS else Kind.ACTIVATION
-                add(step, ops[place].path, kind, statistic, number)
-        self._write_terms(step, record, graph)
-        given = [x for call in record.calls for x in call.inputs if x.is_floating_point()]
-        if given and step < _CHECKED_INPUTS:
-            broken = sum(torch.count_nonzero(~torch.isfinite(x)) for x in given)
-            add(step, "input", Kind.ACTIVATION, "nonfinite", broken)
-
-    def _write_terms(self, step: int, record: TapeRecord, graph: FlowGraph) -> None:
-        if record.loss is None or not record.terms:
-            return
-        total = resolve([record.loss])[0]
-        seen = baseline = least = 0.0
-        for place, term in record.terms.items():
-            path = graph.ops[place].path
-            value = float(term.value)
-            constant = self._pools.setdefault(path, TargetPool()).add(term)
-            self.recorder.add(step, path, Kind.LOSS, "value", value)
-            self.recorder.add(step, path, Kind.LOSS, "baseline", constant)
-            seen, baseline = seen + value, baseline + constant
-            least += float(term.least)
-        self.recorder.add(step, "loss", Kind.LOSS, "baseline", total - seen + baseline)
-        self.recorder.add(step, "loss", Kind.LOSS, "unread", total - seen)
-        self.recorder.add(step, "loss", Kind.LOSS, "floor", total - seen + least)
-        if len(record.terms) == 1:
-            self._book.add(record.calls, next(iter(record.terms.values())))
-
     def _write_parameters(
         self,
         step: int,
-        optimizer: Optimizer,
+        optimizer: AnyOptimizer,
         names: Names,
         entries: Sequence[Entry],
         before: Before,
     ) -> None:
-        add = self.recorder.add
+        add, scaled = self.recorder.add, self._scaled
         seen = _seen(entries)
         unclipped = [
-            seen[id(p)].norm if id(p) in seen else given
+            unscaled(seen[id(p)].norm, scaled) if id(p) in seen else given
             for p, given in zip(before.parameters, before.gradient, strict=True)
         ]
         self._rows.write(step, optimizer, names, before, unclipped)
         self._spare = kept(before.weights)
         whole = joint(unclipped)
-        if 0.0 < whole < float("inf") and self._entries:  # a closure's passes run in the step
+        if 0.0 < whole < float("inf") and self._entries:
             given = joint(before.gradient)
             add(step, "optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", given / whole)
         first = next((entry.record for entry in entries if entry.record is not None), None)
         if first is not None and whole > 0.0:
             # of its own parameters only: a generator's pass also reaches its discriminator's
             stale = [first.stale[id(p)] for p in before.parameters if id(p) in first.stale]
-            add(step, "optimizer", Kind.WEIGHT_GRAD, "stale", joint(stale) / whole)
+            left = joint([unscaled(norm, scaled) for norm in stale])
+            add(step, "optimizer", Kind.WEIGHT_GRAD, "stale", left / whole)
         if "lr" in self._settings:
             add(step, "optimizer", Kind.UPDATE, "learning_rate", self._settings["lr"])
+        if scaled is not None:
+            add(step, "optimizer", Kind.WEIGHT_GRAD, "loss_scale", scaled.scale)
+            add(step, "optimizer", Kind.UPDATE, "skipped_steps", self._skips)
 
     # -- what came of it -------------------------------------------------------------------
 
@@ -319,7 +304,7 @@ class Training:
         )
 
     def _describe_parameters(
-        self, optimizer: Optimizer, names: Names
+        self, optimizer: AnyOptimizer, names: Names
     ) -> tuple[ParameterRecord, ...]:
         """Describe the parameters now: at the end of the run they may be gone."""
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -343,12 +328,12 @@ class Training:
 
     def readings(self) -> Readings:
         """Return everything that memory holds of this training."""
-        return self.recorder.readings(self._graph, self.record())
+        return self.recorder.readings(self._tapes.graph, self.record())
 
     def finish(self, learn: Callable[[ExampleBook], tuple[float, float] | None]) -> None:
         """The observation ends: ask the reference learner, write the last batch."""
         try:
-            learned = learn(self._book)
+            learned = learn(self._tapes.book)
         except Exception as error:  # noqa: BLE001
             warn_once("the reference learner", error)
             learned = None
@@ -357,7 +342,7 @@ class Training:
             self.recorder.add(last, "loss", Kind.LOSS, "reference", learned[0])
             self.recorder.add(last, "loss", Kind.LOSS, "reference_error", learned[1])
         self.recorder.collect()
-        self.recorder.flush(self._graph, self.record(), force=True)
+        self.recorder.flush(self._tapes.graph, self.record(), force=True)
 
     @property
     def folder(self) -> Path | None:
@@ -383,7 +368,7 @@ def _seen(entries: Sequence[Entry]) -> dict[int, SeenGradient]:
     return seen
 
 
-def _settings(optimizer: Optimizer) -> dict[str, float]:
+def _settings(optimizer: AnyOptimizer) -> dict[str, float]:
     """Return the optimizer's numbers: the largest learning rate, the first group's others."""
     out: dict[str, float] = {}
     groups = optimizer.param_groups

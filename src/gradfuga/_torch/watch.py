@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -20,27 +18,24 @@ from torch.utils.hooks import RemovableHandle
 
 from .._catalog import collect
 from .._contracts import AbstractSink, AbstractStatistic
-from .cadence import Cadence
 from .examples import ExampleBook
-from .norms import Measured
-from .parameters import see_gradients, trainable
-from .recorder import Recorder, warn_once
-from .spies import ForwardSpies
-from .tape import Tape
-from .training import Entry, Training
-from .turns import Turns
+from .recorder import warn_once
+from .roll import Roll
+from .scaling import Scaled, ScalerSeam
+from .strand import StepArguments, Strand
+from .training import Training
 
-_MOST_TRAININGS = 64  # a script that makes more optimizers is searching, not training
-_MOST_ENTRIES = 64  # backward passes without a step (adversarial examples, say)
+_MOST_STRANDS = 16  # threads that train at the same time
 
 
 @final
 class Watch:
     """Sees every backward pass and optimizer step of the process while it is attached.
 
-    One function is replaced for the time of the observation, `torch.autograd.backward`, because
-    nothing else sees the loss; everything else is PyTorch's own global hooks. `detach` restores
-    the process as it was.
+    Two functions are replaced for the time of the observation: `torch.autograd.backward`, because
+    nothing else sees the loss, and `torch.amp.GradScaler.step`, because nothing else sees a step
+    that it skips; everything else is PyTorch's own global hooks. `detach` restores the process as
+    it was. Each thread that trains has its own strand.
 
     Args:
         model: the root module, where the user gave it.
@@ -65,40 +60,34 @@ class Watch:
         script: str = "",
         tape: bool = True,
     ) -> None:
-        self._model = model
-        self._only = optimizer
-        self._budget, self._every = budget, every
-        self._folder, self._sinks, self._script = folder, sinks, script
         self._tape_on = tape
         self._statistics = _by_node() if tape else {}
-        self.trainings: list[Training] = []
-        self._of_optimizer: weakref.WeakKeyDictionary[Optimizer, Training] = (
-            weakref.WeakKeyDictionary()
+        self._roll = Roll(
+            model=model,
+            only=optimizer,
+            budget=budget,
+            every=every,
+            folder=folder,
+            sinks=sinks,
+            script=script,
         )
-        self._of_parameters: dict[frozenset[int], Training] = {}
-        self._spies = ForwardSpies()
-        self._entries: list[Entry] = []
-        self._turns = Turns()
-        self._several = False  # whether more than one optimizer steps now, observed or not
-        self._others = False  # whether one steps that is not observed
-        self._stepped = False
-        self._tape_read = False
-        self._nested = False
-        self._sampling = True  # whether the coming step is sampled; settled after each step
-        self._sources_wanted = True
-        self._sources_on = False
+        self._strands: dict[int, Strand] = {}
+        self._scaler = ScalerSeam(self._skipped_step, self._failed)
         self._anomaly_before = False
-        self._thread = 0
         self._handles: list[RemovableHandle] = []
         self._backward: Callable[..., None] | None = None
         self._wrapper: Callable[..., None] | None = None
         self._failed_once: set[str] = set()
 
+    @property
+    def trainings(self) -> list[Training]:
+        """Every training seen, in the order of its first step."""
+        return self._roll.trainings
+
     # -- attaching -------------------------------------------------------------------------
 
     def attach(self) -> None:
         """Put the seams in place."""
-        self._thread = threading.get_ident()
         self._anomaly_before = torch.is_anomaly_enabled()
         self._handles = [
             register_optimizer_step_pre_hook(self._before_step),
@@ -114,7 +103,10 @@ class Watch:
         backward.__doc__ = original.__doc__
         self._wrapper = backward
         torch.autograd.backward = backward
-        self._arm()
+        self._scaler.attach()
+        strand = self._strand()
+        if strand is not None:
+            strand.arm()
 
     def detach(self) -> None:
         """Restore the process as it was; harmless when done twice."""
@@ -124,183 +116,66 @@ class Watch:
         if self._backward is not None and torch.autograd.backward is self._wrapper:
             torch.autograd.backward = self._backward
         self._backward = None
-        self._disarm()
+        self._scaler.detach()
+        for strand in self._strands.values():
+            strand.end()
         # a `detect_anomaly` block of the program that began while ours was on has restored ours
         ours = torch.is_anomaly_enabled() and not torch.is_anomaly_check_nan_enabled()
         if ours and not self._anomaly_before:
             torch.set_anomaly_enabled(False)
-        self._entries.clear()
-
-    def _arm(self) -> None:
-        """The next step is sampled: see its forward pass."""
-        if not self._tape_on:
-            return
-        self._spies.install()
-        if self._sources_wanted and not torch.is_anomaly_enabled():
-            torch.set_anomaly_enabled(True, False)
-            self._sources_on = True
-
-    def _disarm(self) -> None:
-        self._spies.remove()
-        self._sources_off()
-
-    def _sources_off(self) -> None:
-        # with check_nan on, the program has switched anomaly mode on by itself meanwhile
-        if self._sources_on and not torch.is_anomaly_check_nan_enabled():
-            torch.set_anomaly_enabled(False)
-        self._sources_on = False
 
     def _failed(self, what: str, error: Exception) -> None:
         if what not in self._failed_once:
             self._failed_once.add(what)
             warn_once(what, error)
 
-    # -- a backward pass -------------------------------------------------------------------
+    # -- to the strand of the thread -------------------------------------------------------
+
+    def _strand(self) -> Strand | None:
+        """Return the strand of the running thread, None where it is autograd's own."""
+        thread = threading.get_ident()
+        known = self._strands.get(thread)
+        if known is None and not self._in_backward() and len(self._strands) < _MOST_STRANDS:
+            known = Strand(
+                thread,
+                self._roll,
+                tape=self._tape_on,
+                statistics=self._statistics,
+                failed=self._failed,
+            )
+            self._strands[thread] = known
+        return known
+
+    def _in_backward(self) -> Strand | None:
+        """Return a strand whose backward pass runs now; on an accelerator in another thread."""
+        return next((each for each in tuple(self._strands.values()) if each.in_backward), None)
 
     def _run_backward(
         self, original: Callable[..., None], args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> None:
-        if self._nested or threading.get_ident() != self._thread:
+        strand = self._strand()
+        if strand is None:
             original(*args, **kwargs)
-            return
-        started = time.perf_counter()
-        entry, tape = self._open_entry(args, kwargs)
-        ours = time.perf_counter() - started
-        self._nested = True
-        try:
-            original(*args, **kwargs)
-        finally:
-            self._nested = False
-            if tape is not None or (entry is not None and self._sampling):
-                started = time.perf_counter()
-                self._close_entry(entry, tape)
-                ours += time.perf_counter() - started
-            if entry is not None:
-                entry.ours = ours
+        else:
+            strand.run_backward(original, args, kwargs)
 
-    def _open_entry(
-        self, args: tuple[object, ...], kwargs: Mapping[str, object]
-    ) -> tuple[Entry | None, Tape | None]:
-        tape: Tape | None = None
-        try:
-            if self._stepped:
-                self._entries.clear()
-                self._stepped = False
-            roots = _roots(args, kwargs)
-            entry = Entry(_loss_of(roots, args, kwargs))
-            if self._sampling and self._tape_on and roots:
-                read_sources = torch.is_anomaly_enabled()
-                self._sources_off()
-                if self._wants_tape():
-                    tape = Tape(
-                        roots,
-                        spans=self._spies.spans,
-                        calls=tuple(self._spies.calls),
-                        read_sources=read_sources,
-                        statistics=self._statistics,
-                        failed=self._failed,
-                    )
-                    tape.record.loss = entry.loss
-                    entry.record = tape.record
-            if len(self._entries) < _MOST_ENTRIES:
-                self._entries.append(entry)
-            else:
-                self._entries[-1] = entry
-        except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
-            self._failed("reading the backward pass", error)
-            return None, tape
-        return entry, tape
-
-    def _wants_tape(self) -> bool:
-        """Read each optimizer's first backward pass of a step; micro-batches repeat it."""
-        read = [entry.record for entry in self._entries if entry.record is not None]
-        return not read or self._several or not self.trainings
-
-    def _close_entry(self, entry: Entry | None, tape: Tape | None) -> None:
-        try:
-            read: frozenset[int] = frozenset()
-            if tape is not None:
-                tape.close()
-                self._spies.forget()
-                read = frozenset(id(p) for p in tape.record.parameters)
-            # what the tape did not read (other micro-batches, opaque regions) shows in `.grad`
-            if entry is not None:
-                entry.gradients = see_gradients(
-                    parameter
-                    for training in self.trainings
-                    for parameter in training.live_parameters()
-                    if id(parameter) not in read
-                )
-        except Exception as error:  # noqa: BLE001
-            self._failed("closing the tape", error)
-
-    # -- an optimizer step -----------------------------------------------------------------
-
-    def _before_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
-        try:
-            training = self._training_of(optimizer)
-            if training is not None:
-                self._turns.take(training)
-                training.before(optimizer, self._entries_of(optimizer, training))
-        except Exception as error:  # noqa: BLE001
-            self._failed("looking at the optimizer before its step", error)
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> StepArguments | None:
+        strand = self._strand() or self._in_backward()
+        scaled = self._scaler.of(optimizer)
+        return strand.before_step(optimizer, args, kwargs, scaled) if strand is not None else None
 
     def _after_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
-        try:
-            training = self._training_of(optimizer)
-            self._stepped = True
-            if training is None:
-                self._others = self._several = True
-                return
-            training.after(optimizer, self._entries_of(optimizer, training))
-            awake = [each for each in self.trainings if self._turns.awake(each)]
-            self._several = self._others or len(awake) > 1
-            self._sampling = any(each.due for each in awake)
-            if self._sampling:
-                self._sources_wanted = any(each.wants_sources for each in awake)
-                self._arm()
-            elif self._spies.installed:
-                self._disarm()
-        except Exception as error:  # noqa: BLE001
-            self._failed("looking at the optimizer after its step", error)
+        strand = self._strand() or self._in_backward()
+        if strand is not None:
+            strand.after_step(optimizer)
 
-    def _training_of(self, optimizer: Optimizer) -> Training | None:
-        if self._only is not None and optimizer is not self._only:
-            return None
-        known = self._of_optimizer.get(optimizer)
-        if known is not None:
-            return known
-        # an optimizer made anew over the same parameters goes on with the same training
-        parameters = frozenset(id(p) for p in trainable(optimizer))
-        known = self._of_parameters.get(parameters)
-        if known is None or not known.continues(parameters):
-            if len(self.trainings) >= _MOST_TRAININGS:
-                return None
-            number = len(self.trainings)
-            folder = self._folder / str(number) if self._folder is not None else None
-            known = Training(
-                optimizer,
-                cadence=Cadence(budget=self._budget, every=self._every),
-                recorder=Recorder(folder, self._sinks),
-                script=self._script,
-                model=self._model,
-            )
-            self.trainings.append(known)
-            self._sources_wanted = True
-            self._of_parameters[parameters] = known
-        self._of_optimizer[optimizer] = known
-        return known
-
-    def _entries_of(self, optimizer: Optimizer, training: Training) -> list[Entry]:
-        """Return the waiting backward passes that are this optimizer's."""
-        taker = id(optimizer)
-        waiting = [entry for entry in self._entries if taker not in entry.taken_by]
-        for entry in waiting:
-            entry.taken_by.append(taker)
-        first = all(entry.record is not None for entry in waiting)  # every pass was read
-        if waiting and (self._several or first):
-            return self._turns.share(training, waiting, trainable(optimizer))
-        return waiting
+    def _skipped_step(self, optimizer: Optimizer, scaled: Scaled) -> None:
+        strand = self._strand()
+        if strand is not None:
+            strand.before_step(optimizer, (), {}, scaled)
+            strand.after_step(optimizer)
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -323,23 +198,3 @@ def _by_node() -> dict[str, list[AbstractStatistic]]:
         for node in statistic.nodes:
             out.setdefault(node, []).append(statistic)
     return out
-
-
-def _roots(args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[Tensor]:
-    given = args[0] if args else kwargs.get("tensors")
-    if isinstance(given, Tensor):
-        return [given] if given.grad_fn is not None else []
-    if isinstance(given, list | tuple):
-        return [each for each in given if isinstance(each, Tensor) and each.grad_fn is not None]
-    return []
-
-
-def _loss_of(
-    roots: Sequence[Tensor], args: tuple[object, ...], kwargs: Mapping[str, object]
-) -> Measured | None:
-    """Return the loss: the sum of the scalars that backward starts from, None for others."""
-    if not roots or any(root.numel() != 1 for root in roots):
-        return None
-    if roots[0].is_cpu:
-        return float(sum(root.item() for root in roots))
-    return torch.stack([root.detach().reshape(()) for root in roots]).sum()

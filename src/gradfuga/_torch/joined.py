@@ -1,0 +1,55 @@
+"""See the optimizers that step inside one backward pass as one optimizer."""
+
+from __future__ import annotations
+
+import weakref
+from collections import ChainMap
+from collections.abc import MutableMapping
+from typing import Any, final
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+@final
+class Joined:
+    """Optimizers of one parameter or a few each, stepped by hooks while the gradient flows.
+
+    Held weakly; the order is that of their first steps.
+    """
+
+    def __init__(self) -> None:
+        self._members: dict[int, weakref.ref[Optimizer]] = {}
+
+    def add(self, optimizer: Optimizer) -> None:
+        """Take one more in; harmless if it is."""
+        known = self._members.get(id(optimizer))
+        if known is None or known() is not optimizer:
+            self._members[id(optimizer)] = weakref.ref(optimizer)
+
+    @property
+    def _alive(self) -> list[Optimizer]:
+        return [each for reference in self._members.values() if (each := reference()) is not None]
+
+    @property
+    def name(self) -> str:
+        """Class name of the optimizers."""
+        return " + ".join(dict.fromkeys(type(each).__name__ for each in self._alive))
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """All their parameter groups."""
+        return [group for each in self._alive for group in each.param_groups]
+
+    @property
+    def state(self) -> MutableMapping[Tensor, Any]:
+        """All their states."""
+        return ChainMap(*(each.state for each in self._alive))
+
+
+AnyOptimizer = Optimizer | Joined
+
+
+def name_of(optimizer: AnyOptimizer) -> str:
+    """Return the class name of an optimizer, or of those that are joined."""
+    return optimizer.name if isinstance(optimizer, Joined) else type(optimizer).__name__

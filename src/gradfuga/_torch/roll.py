@@ -1,0 +1,87 @@
+"""Keep the roll of a process's trainings: which optimizer goes on with which one."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+from torch import nn
+from torch.optim import Optimizer
+
+from .._contracts import AbstractSink
+from .cadence import Cadence
+from .joined import AnyOptimizer
+from .parameters import trainable
+from .recorder import Recorder
+from .training import Training
+
+_MOST_TRAININGS = 64  # a script that makes more optimizers is searching, not training
+
+
+@final
+class Roll:
+    """Finds the training of an optimizer, or begins one.
+
+    Args:
+        model: the root module, where the user gave it.
+        only: observe only this optimizer.
+        budget: the observer's time over the bare training's.
+        every: sample each N-th step instead.
+        folder: where to record, None for memory only.
+        sinks: what writes into the folder.
+        script: its name, for the record.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module | None,
+        only: Optimizer | None,
+        budget: float,
+        every: int | None,
+        folder: Path | None,
+        sinks: Sequence[AbstractSink],
+        script: str,
+    ) -> None:
+        self._model, self._only = model, only
+        self._budget, self._every = budget, every
+        self._folder, self._sinks, self._script = folder, sinks, script
+        self._lock = threading.Lock()
+        self.trainings: list[Training] = []
+        self._of_optimizer: weakref.WeakKeyDictionary[AnyOptimizer, Training] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._of_parameters: dict[frozenset[int], Training] = {}
+
+    def observed(self, optimizer: Optimizer) -> bool:
+        """Whether this optimizer is to be observed at all."""
+        return self._only is None or optimizer is self._only
+
+    def of(self, optimizer: AnyOptimizer) -> Training | None:
+        """Return the optimizer's training; None beyond the number that one script may have."""
+        known = self._of_optimizer.get(optimizer)
+        if known is not None:
+            return known
+        with self._lock:
+            # an optimizer made anew over the same parameters goes on with the same training
+            parameters = frozenset(id(p) for p in trainable(optimizer))
+            known = self._of_parameters.get(parameters)
+            if known is None or not known.continues(parameters):
+                if len(self.trainings) >= _MOST_TRAININGS:
+                    return None
+                number = len(self.trainings)
+                folder = self._folder / str(number) if self._folder is not None else None
+                known = Training(
+                    optimizer,
+                    cadence=Cadence(budget=self._budget, every=self._every),
+                    recorder=Recorder(folder, self._sinks),
+                    script=self._script,
+                    model=self._model,
+                )
+                self.trainings.append(known)
+                self._of_parameters[parameters] = known
+            self._of_optimizer[optimizer] = known
+            return known

@@ -1,0 +1,326 @@
+"""One thread's trainings: what it runs forward, backward, and which optimizers it steps."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from .._contracts import AbstractStatistic
+from .joined import Joined
+from .norms import Measured
+from .parameters import Before, before_step, merged, see_gradients, trainable
+from .roll import Roll
+from .scaling import Scaled
+from .spies import ForwardSpies
+from .tape import Tape
+from .training import Entry, Training
+from .turns import Turns
+
+_MOST_ENTRIES = 64  # backward passes without a step (adversarial examples, say)
+
+StepArguments = tuple[tuple[object, ...], dict[str, object]]
+
+
+@final
+class Strand:
+    """Follows one thread from its forward passes to its optimizer steps.
+
+    Args:
+        thread: its identity.
+        roll: of the process's trainings.
+        tape: whether the tape is read on sampled steps, or only the parameters.
+        statistics: by the base name of the nodes they apply to.
+        failed: told of an exception in our own code; the user's program goes on.
+    """
+
+    def __init__(
+        self,
+        thread: int,
+        roll: Roll,
+        *,
+        tape: bool,
+        statistics: Mapping[str, Sequence[AbstractStatistic]],
+        failed: Callable[[str, Exception], None],
+    ) -> None:
+        self._thread = thread
+        self._roll = roll
+        self._tape_on = tape
+        self._statistics = statistics
+        self._failed = failed
+        self._mine: list[Training] = []  # those whose optimizers have stepped in this thread
+        self._spies = ForwardSpies(thread)
+        self._entries: list[Entry] = []
+        self._turns = Turns()
+        self._several = False  # whether more than one optimizer steps now, observed or not
+        self._others = False  # whether one steps that is not observed
+        self._stepped = False
+        self.in_backward = False
+        self._joined = Joined()  # the optimizers that step inside backward passes
+        self._pieces: list[Before] = []
+        self._stepped_inside = False
+        self._sampling = True  # whether the coming step is sampled; settled after each step
+        self._sources_wanted = True
+        self._sources_on = False
+
+    # -- a forward pass --------------------------------------------------------------------
+
+    def arm(self) -> None:
+        """The next step is sampled: see its forward pass."""
+        if not self._tape_on:
+            return
+        self._spies.install()
+        if self._sources_wanted and not torch.is_anomaly_enabled():
+            torch.set_anomaly_enabled(True, False)
+            self._sources_on = True
+
+    def end(self) -> None:
+        """The observation ends: take the forward hooks away, forget what is pending."""
+        self._disarm()
+        self._entries.clear()
+
+    def _disarm(self) -> None:
+        self._spies.remove()
+        self._sources_off()
+
+    def _sources_off(self) -> None:
+        # with check_nan on, the program has switched anomaly mode on by itself meanwhile
+        if self._sources_on and not torch.is_anomaly_check_nan_enabled():
+            torch.set_anomaly_enabled(False)
+        self._sources_on = False
+
+    # -- a backward pass -------------------------------------------------------------------
+
+    def run_backward(
+        self, original: Callable[..., None], args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> None:
+        """Run the program's backward pass, and read it where it is due."""
+        if self.in_backward or threading.get_ident() != self._thread:
+            original(*args, **kwargs)
+            return
+        started = time.perf_counter()
+        entry, tape = self._open_entry(args, kwargs)
+        ours = time.perf_counter() - started
+        self.in_backward = True
+        try:
+            original(*args, **kwargs)
+        finally:
+            self.in_backward = False
+            if tape is not None or (entry is not None and self._sampling):
+                started = time.perf_counter()
+                self._close_entry(entry, tape)
+                ours += time.perf_counter() - started
+            if entry is not None:
+                entry.ours = ours
+                if self._stepped_inside:
+                    self._end_inside(entry)
+
+    def _open_entry(
+        self, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> tuple[Entry | None, Tape | None]:
+        tape: Tape | None = None
+        try:
+            if self._stepped:
+                self._entries.clear()
+                self._stepped = False
+            roots = _roots(args, kwargs)
+            entry = Entry(_loss_of(roots, args, kwargs))
+            if self._sampling and self._tape_on and roots:
+                read_sources = torch.is_anomaly_enabled()
+                self._sources_off()
+                if self._wants_tape():
+                    tape = Tape(
+                        roots,
+                        spans=self._spies.spans,
+                        calls=tuple(self._spies.calls),
+                        read_sources=read_sources,
+                        statistics=self._statistics,
+                        failed=self._failed,
+                    )
+                    tape.record.loss = entry.loss
+                    entry.record = tape.record
+            if len(self._entries) < _MOST_ENTRIES:
+                self._entries.append(entry)
+            else:
+                self._entries[-1] = entry
+        except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
+            self._failed("reading the backward pass", error)
+            return None, tape
+        return entry, tape
+
+    def _wants_tape(self) -> bool:
+        """Read each optimizer's first backward pass of a step; micro-batches repeat it."""
+        read = [entry.record for entry in self._entries if entry.record is not None]
+        return not read or self._several or not self._mine
+
+    def _close_entry(self, entry: Entry | None, tape: Tape | None) -> None:
+        try:
+            read: frozenset[int] = frozenset()
+            if tape is not None:
+                tape.close()
+                self._spies.forget()
+                read = frozenset(id(p) for p in tape.record.parameters)
+            # what the tape did not read (other micro-batches, opaque regions) shows in `.grad`
+            if entry is not None:
+                entry.gradients = see_gradients(
+                    parameter
+                    for training in self._mine
+                    for parameter in training.live_parameters()
+                    if id(parameter) not in read
+                )
+        except Exception as error:  # noqa: BLE001
+            self._failed("closing the tape", error)
+
+    # -- an optimizer step -----------------------------------------------------------------
+
+    def before_step(
+        self,
+        optimizer: Optimizer,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        scaled: Scaled | None,
+    ) -> StepArguments | None:
+        """An optimizer is about to step; return its arguments where they are to be others."""
+        try:
+            training = self._training_of(optimizer)
+            if self.in_backward:
+                self._step_inside(optimizer)
+            elif training is not None:
+                self._turns.take(training)
+                training.before(optimizer, self._entries_of(optimizer, training), scaled)
+                if training.due:
+                    return self._with_closure_seen(optimizer, training, args, kwargs)
+        except Exception as error:  # noqa: BLE001
+            self._failed("looking at the optimizer before its step", error)
+        return None
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """An optimizer has stepped."""
+        if self.in_backward:
+            return
+        try:
+            training = self._training_of(optimizer)
+            self._stepped = True
+            if training is None:
+                self._others = self._several = True
+                return
+            training.after(optimizer, self._entries_of(optimizer, training))
+            self._settle()
+        except Exception as error:  # noqa: BLE001
+            self._failed("looking at the optimizer after its step", error)
+
+    def _settle(self) -> None:
+        """Settle whether the coming step is sampled."""
+        awake = [each for each in self._mine if self._turns.awake(each)]
+        self._several = self._others or len(awake) > 1
+        self._sampling = any(each.due for each in awake)
+        if self._sampling:
+            self._sources_wanted = any(each.wants_sources for each in awake)
+            self.arm()
+        elif self._spies.installed:
+            self._disarm()
+
+    def _with_closure_seen(
+        self,
+        optimizer: Optimizer,
+        training: Training,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> StepArguments | None:
+        """Return the step's arguments with a closure that tells us when it first ends."""
+        place = 1 if len(args) > 1 else None  # after the optimizer itself
+        given = args[1] if place else kwargs.get("closure")
+        if not callable(given):
+            return None
+        closure, told = given, False
+
+        @functools.wraps(closure)
+        def seen() -> object:
+            nonlocal told
+            result = closure()
+            if not told:
+                told = True
+                try:
+                    training.closure_ended(self._entries_of(optimizer, training))
+                except Exception as error:  # noqa: BLE001
+                    self._failed("looking at the optimizer in its step", error)
+            return result
+
+        if place:
+            return (args[0], seen, *args[2:]), kwargs
+        return args, {**kwargs, "closure": seen}
+
+    def _training_of(self, optimizer: Optimizer) -> Training | None:
+        if not self._roll.observed(optimizer) or self.in_backward:
+            return None
+        training = self._roll.of(optimizer)
+        self._follow(training)
+        return training
+
+    def _follow(self, training: Training | None) -> None:
+        if training is not None and training not in self._mine:
+            self._mine.append(training)
+            self._sources_wanted = True
+
+    def _entries_of(self, optimizer: Optimizer, training: Training) -> list[Entry]:
+        """Return the waiting backward passes that are this optimizer's."""
+        taker = id(optimizer)
+        waiting = [entry for entry in self._entries if taker not in entry.taken_by]
+        for entry in waiting:
+            entry.taken_by.append(taker)
+        first = all(entry.record is not None for entry in waiting)  # every pass was read
+        if waiting and (self._several or first):
+            return self._turns.share(training, waiting, trainable(optimizer))
+        return waiting
+
+    # -- optimizers that step inside a backward pass ---------------------------------------
+
+    def _step_inside(self, optimizer: Optimizer) -> None:
+        if not self._roll.observed(optimizer):
+            return
+        self._stepped_inside = True
+        self._joined.add(optimizer)
+        if self._sampling:
+            self._pieces.append(before_step(trainable(optimizer), {}))
+
+    def _end_inside(self, entry: Entry) -> None:
+        """The pass has ended in which optimizers have stepped: that was one step of them all."""
+        try:
+            pieces, self._pieces, self._stepped_inside = self._pieces, [], False
+            self._stepped = True
+            training = self._roll.of(self._joined)
+            if training is None:
+                return
+            self._follow(training)
+            self._turns.take(training)
+            before = merged(pieces) if pieces and training.due else None
+            training.inside(self._joined, entry, before)
+            self._settle()
+        except Exception as error:  # noqa: BLE001
+            self._failed("looking at optimizers inside the backward pass", error)
+
+
+def _roots(args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[Tensor]:
+    given = args[0] if args else kwargs.get("tensors")
+    if isinstance(given, Tensor):
+        return [given] if given.grad_fn is not None else []
+    if isinstance(given, list | tuple):
+        return [each for each in given if isinstance(each, Tensor) and each.grad_fn is not None]
+    return []
+
+
+def _loss_of(
+    roots: Sequence[Tensor], args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> Measured | None:
+    """Return the loss: the sum of the scalars that backward starts from, None for others."""
+    if not roots or any(root.numel() != 1 for root in roots):
+        return None
+    if roots[0].is_cpu:
+        return float(sum(root.item() for root in roots))
+    return torch.stack([root.detach().reshape(()) for root in roots]).sum()

@@ -1,0 +1,107 @@
+"""Turn one sampled backward pass into rows of the readings."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+
+from .._types import Kind
+from ..flow import FlowGraph
+from .examples import ExampleBook
+from .loss import TargetPool
+from .naming import Names, build_graph
+from .norms import resolve
+from .recorder import Recorder
+from .scaling import Scaled, unscaled
+from .tape import TapeRecord
+
+_WEIGHT_STATISTICS = frozenset({"scale"})
+_MOST_GRAPHS = 8  # a model whose graph changes at every step is renamed each time, not stored
+_CHECKED_INPUTS = 64  # steps whose inputs are checked for NaN; a broken pipeline shows at once
+
+
+@final
+class TapeRows:
+    """Records what tapes showed; remembers the graphs and the targets from sample to sample.
+
+    Attributes:
+        graph: the largest one seen.
+        book: examples of the task, for the reference learner.
+        knows_sources: whether a graph with the user's source lines was seen.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._graphs: dict[int, FlowGraph] = {}
+        self._pools: dict[str, TargetPool] = {}
+        self.graph = FlowGraph()
+        self.book = ExampleBook()
+        self.knows_sources = False
+
+    def write(self, step: int, record: TapeRecord, names: Names, scaled: Scaled | None) -> None:
+        """Record the gradient at every op, the statistics, and the terms of the loss.
+
+        Args:
+            step: its number.
+            record: what the tape showed.
+            names: of the training's parameters and modules.
+            scaled: what a gradient scaler multiplied the loss by.
+        """
+        graph = self._graph_of(record, names)
+        self.knows_sources |= record.read_sources
+        add, ops = self._recorder.add, graph.ops
+        for place, value in record.gradient.items():
+            add(step, ops[place].path, Kind.ACTIVATION_GRAD, "norm", unscaled(value, scaled))
+        for (place, slot), value in record.edges.items():
+            path = ops[place].path
+            add(step, path, Kind.ACTIVATION_GRAD, f"input_norm.{slot}", unscaled(value, scaled))
+        for place, measured in record.statistics.items():
+            for statistic, number in measured.items():
+                kind = Kind.WEIGHT if statistic in _WEIGHT_STATISTICS else Kind.ACTIVATION
+                add(step, ops[place].path, kind, statistic, number)
+        self._write_terms(step, record, graph, scaled)
+        given = [x for call in record.calls for x in call.inputs if x.is_floating_point()]
+        if given and step < _CHECKED_INPUTS:
+            broken = sum(torch.count_nonzero(~torch.isfinite(x)) for x in given)
+            add(step, "input", Kind.ACTIVATION, "nonfinite", broken)
+
+    def _graph_of(self, record: TapeRecord, names: Names) -> FlowGraph:
+        signature = record.walk.signature
+        graph = self._graphs.get(signature)
+        if graph is None or record.read_sources:
+            graph = build_graph(
+                record.walk,
+                names,
+                record.spans,
+                record.outputs,
+                record.shapes,
+                read_sources=record.read_sources,
+            )
+            if len(self._graphs) < _MOST_GRAPHS:
+                self._graphs[signature] = graph
+            if len(graph.ops) > len(self.graph.ops) or not self.graph.layers:
+                self.graph = graph
+        return graph
+
+    def _write_terms(
+        self, step: int, record: TapeRecord, graph: FlowGraph, scaled: Scaled | None
+    ) -> None:
+        if record.loss is None or not record.terms:
+            return
+        scale = resolve([scaled.scale])[0] if scaled is not None else 1.0
+        total = resolve([record.loss])[0] / scale
+        seen = baseline = least = 0.0
+        for place, term in record.terms.items():
+            path = graph.ops[place].path
+            value = float(term.value) / scale
+            constant = self._pools.setdefault(path, TargetPool()).add(term) / scale
+            self._recorder.add(step, path, Kind.LOSS, "value", value)
+            self._recorder.add(step, path, Kind.LOSS, "baseline", constant)
+            seen, baseline = seen + value, baseline + constant
+            least += float(term.least) / scale
+        self._recorder.add(step, "loss", Kind.LOSS, "baseline", total - seen + baseline)
+        self._recorder.add(step, "loss", Kind.LOSS, "unread", total - seen)
+        self._recorder.add(step, "loss", Kind.LOSS, "floor", total - seen + least)
+        if len(record.terms) == 1:
+            self.book.add(record.calls, next(iter(record.terms.values())))
