@@ -14,10 +14,14 @@ from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
+
+from .rerun import RecurrentCall
 
 _MOST_SPANS = 200_000  # a forward loop of 1,000 time steps has some 10,000; then we stop noting
 _MOST_CALLS = 4  # root calls whose tensors are held until the backward pass of the same step
+_MOST_RECURRENT = 256  # calls of recurrent layers; a layer called this often is a loop's cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class ForwardSpies:
         self._thread = thread
         self.spans: list[Span] = []
         self.calls: deque[RootCall] = deque(maxlen=_MOST_CALLS)
+        self.recurrent: list[RecurrentCall] = []
+        self.packs = False  # whether something packs the saved tensors, as checkpoints do
         self._open: list[tuple[nn.Module, int, tuple[Tensor, ...]]] = []
         self._handles: list[RemovableHandle] = []
 
@@ -68,7 +74,7 @@ class ForwardSpies:
         if not self._handles:
             self._handles = [
                 register_module_forward_pre_hook(self._enter),
-                register_module_forward_hook(self._leave, always_call=True),
+                register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
             ]
 
     def remove(self) -> None:
@@ -82,6 +88,8 @@ class ForwardSpies:
         """Forget what was seen, keep the hooks."""
         self.spans.clear()
         self.calls.clear()
+        self.recurrent.clear()
+        self.packs = False
         self._open.clear()
 
     def _enter(self, module: nn.Module, args: tuple[object, ...]) -> None:
@@ -92,7 +100,15 @@ class ForwardSpies:
         inputs = tuple(_tensors(args)) if not self._open else ()
         self._open.append((module, _sequence_number(), inputs))
 
-    def _leave(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
+    def _leave(
+        self,
+        module: nn.Module,
+        args: tuple[object, ...],
+        *rest: object,
+    ) -> None:
+        # torch leaves the keyword arguments out where it calls after an exception
+        output = rest[-1]
+        kwargs = rest[0] if len(rest) > 1 and isinstance(rest[0], dict) else {}
         if torch.compiler.is_compiling() or not self._open:
             return
         if threading.get_ident() != self._thread:
@@ -104,6 +120,11 @@ class ForwardSpies:
             self._open.pop()
         _, first, inputs = self._open.pop()
         end = _sequence_number()
+        self.packs |= _saved_tensors_are_packed()
+        if isinstance(module, nn.RNNBase) and len(self.recurrent) < _MOST_RECURRENT:
+            call = _recurrent_call(module, args, kwargs, output)
+            if call is not None:
+                self.recurrent.append(call)
         if end > first and len(self.spans) < _MOST_SPANS:
             self.spans.append(Span(module, first, end, len(self._open)))
         if not self._open and end > first:
@@ -136,3 +157,38 @@ def _tensors(value: object, *, depth: int = 0) -> Iterable[Tensor]:
     elif hasattr(value, "__dataclass_fields__"):
         for name in value.__dataclass_fields__:
             yield from _tensors(getattr(value, name, None), depth=depth + 1)
+
+
+def _saved_tensors_are_packed() -> bool:
+    """Whether hooks on saved tensors are in force: unpacking those runs code of others."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None  # noqa: SLF001
+
+
+def _recurrent_call(
+    module: nn.RNNBase, args: tuple[object, ...], kwargs: dict[str, object], output: object
+) -> RecurrentCall | None:
+    """Return what a recurrent layer of torch was called with; None for an unknown form."""
+    given = args[0] if args else kwargs.get("input")
+    state = args[1] if len(args) > 1 else kwargs.get("hx")
+    if not isinstance(output, tuple) or len(output) != 2:  # noqa: PLR2004 (output, state)
+        return None
+    out, last = output
+    if not isinstance(given, Tensor | PackedSequence) or not isinstance(
+        out, Tensor | PackedSequence
+    ):
+        return None
+    start = tuple(_tensors(state))
+    return RecurrentCall(
+        module,
+        _detached(given),
+        tuple(each.detach() for each in start),
+        _detached(out),
+        tuple(each.detach() for each in _tensors(last)),
+        linked=any(each.requires_grad for each in start),
+    )
+
+
+def _detached(value: Tensor | PackedSequence) -> Tensor | PackedSequence:
+    if isinstance(value, PackedSequence):
+        return value._replace(data=value.data.detach())
+    return value.detach()

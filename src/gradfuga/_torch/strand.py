@@ -20,6 +20,7 @@ from .roll import Roll
 from .scaling import Scaled
 from .spies import ForwardSpies
 from .tape import Tape
+from .time_probe import TimeProbe
 from .training import Entry, Training
 from .turns import Turns
 
@@ -58,6 +59,7 @@ class Strand:
         self._spies = ForwardSpies(thread)
         self._entries: list[Entry] = []
         self._turns = Turns()
+        self._time = TimeProbe()
         self._several = False  # whether more than one optimizer steps now, observed or not
         self._others = False  # whether one steps that is not observed
         self._stepped = False
@@ -145,6 +147,7 @@ class Strand:
                     )
                     tape.record.loss = entry.loss
                     entry.record = tape.record
+                    self._probe_time(tape)
             if len(self._entries) < _MOST_ENTRIES:
                 self._entries.append(entry)
             else:
@@ -153,6 +156,18 @@ class Strand:
             self._failed("reading the backward pass", error)
             return None, tape
         return entry, tape
+
+    def _probe_time(self, tape: Tape) -> None:
+        try:
+            tape.record.curves = self._time.measure(
+                tape.record.walk,
+                self._spies.recurrent,
+                tape.chains,
+                packed=self._spies.packs,
+                bare_seconds=max((t.cadence.step_seconds for t in self._mine), default=0.0),
+            )
+        except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
+            self._failed("the probe through time", error)
 
     def _wants_tape(self) -> bool:
         """Read each optimizer's first backward pass of a step; micro-batches repeat it."""

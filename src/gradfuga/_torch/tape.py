@@ -15,9 +15,12 @@ from torch.utils.hooks import RemovableHandle
 
 from .._contracts import AbstractStatistic, NodeView
 from ..flow import OpRole, base_name
+from .chains import find_chains
+from .lags import LagCurve
 from .loss import LossTerm, read_term
 from .norms import Measured, norm
 from .parameters import SeenGradient, see_gradients
+from .quiet import quiet_ops
 from .spies import RootCall, Span
 from .vocabulary import MATCHED_OUTPUTS, is_native
 from .walk import Walk, walk
@@ -53,6 +56,7 @@ class TapeRecord:
             by identity.
         forward: spans and calls of the forward pass.
         read_sources: whether the nodes carry tracebacks.
+        curves: the gradient against the lag in every recurrence, where it was probed.
     """
 
     walk: Walk
@@ -69,6 +73,7 @@ class TapeRecord:
     parameters: tuple[Tensor, ...] = ()
     weight_gradient: Mapping[int, SeenGradient] = field(default_factory=dict)
     stale: dict[int, Measured] = field(default_factory=dict)
+    curves: tuple[LagCurve, ...] = ()
 
 
 @final
@@ -116,10 +121,14 @@ class Tape:
         outputs = set(self.record.outputs)
         inside = outputs | _inside(outputs, _following(path), len(path.nodes))
         parameters = path.parameters
+        self.chains = find_chains(path, _names(calls))
+        quiet = quiet_ops(path, self.chains) & inside - outputs
         self.record.parameters = parameters
         self.record.stale = {key: seen.norm for key, seen in see_gradients(parameters).items()}
         try:
             for place, node in enumerate(path.nodes):
+                if place in quiet:
+                    continue
                 hook = partial(self._after, place, node, place not in inside)
                 self._handles.append(node.register_hook(hook))
         except Exception:
@@ -196,6 +205,11 @@ class Tape:
                 continue
             if measured:
                 record.statistics[place] = {**record.statistics.get(place, {}), **measured}
+
+
+def _names(calls: Sequence[RootCall]) -> dict[int, str]:
+    """Return the names of the parameters of the modules that were called from outside."""
+    return {id(p): name for call in calls for name, p in call.module.named_parameters()}
 
 
 def _saved(node: Node, name: str) -> Tensor | None:

@@ -15,6 +15,7 @@ from .norms import resolve
 from .recorder import Recorder
 from .scaling import Scaled, unscaled
 from .tape import TapeRecord
+from .time_rows import write_curves
 
 _WEIGHT_STATISTICS = frozenset({"scale"})
 _MOST_GRAPHS = 8  # a model whose graph changes at every step is renamed each time, not stored
@@ -61,6 +62,7 @@ class TapeRows:
                 kind = Kind.WEIGHT if statistic in _WEIGHT_STATISTICS else Kind.ACTIVATION
                 add(step, ops[place].path, kind, statistic, number)
         self._write_terms(step, record, graph, scaled)
+        write_curves(self._recorder, step, record.curves, names)
         given = [x for call in record.calls for x in call.inputs if x.is_floating_point()]
         if given and step < _CHECKED_INPUTS:
             broken = sum(torch.count_nonzero(~torch.isfinite(x)) for x in given)

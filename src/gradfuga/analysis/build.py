@@ -30,9 +30,11 @@ def build_case(readings: Readings) -> Case:
     graph, record = readings.graph, readings.record
     steps = record.sampled
     line = graph.main_line
-    cut = stages(graph, line)
-    layers = _layers(graph, cut, record.parameters)
     norms = readings.matrix([op.path for op in graph.ops], Kind.ACTIVATION_GRAD, "norm", steps)
+    # of a long recurrence only some steps are read
+    read = [not np.isnan(column).all() for column in norms.T]
+    cut = stages(graph, tuple(index for index in line if read[index]))
+    layers = _layers(graph, cut, record.parameters)
     output = np.hypot.reduce(norms[:, list(graph.outputs)], axis=1)  # a square may underflow
     with np.errstate(divide="ignore", invalid="ignore"):
         decades = np.log10(norms) - np.log10(output)[:, None]
@@ -122,7 +124,8 @@ def _structural(graph: FlowGraph, decades: Floats) -> Floats:
             and len(graph.consumers[op.index]) == 1
             and graph.ops[above].role is OpRole.STRUCTURAL
         ):
-            gain = decades[:, op.index] - decades[:, above]
+            with np.errstate(invalid="ignore"):
+                gain = decades[:, op.index] - decades[:, above]
             out[:, op.index] += np.where(np.isfinite(gain), gain, 0.0)
     return out
 

@@ -1,0 +1,231 @@
+"""Take the cotangent of one step back along a chain, node by node, beside the user's backward pass.
+
+Each node of the backward graph is a function of its gradient: called by hand it runs no hook,
+accumulates nothing, and frees nothing. Between two uses of the recurrent weight the gradients that
+wait for earlier ops are, together, the gradient at the joint state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from ..flow import base_name
+from .chains import Chain
+from .lags import LagCurve, chosen_lags, summarize
+from .recurrent_steps import Floats
+from .vocabulary import is_native
+from .walk import Walk
+
+_MOST_STEPS = 512  # of longer chains the last ones
+_MOST_NODES = 40_000
+_RESCALE = 1e2  # beyond this factor the cotangent is brought back to one: fp16 ends at 6e-8
+_SEED = 20
+_FLAT_SLOPE = 0.0125  # of a sigmoid: 5 % of its steepest, as in `recurrent_steps`
+
+
+@torch.no_grad()
+def probe(walk: Walk, chain: Chain) -> LagCurve | None:
+    """Measure the gradient against the lag along `chain`, for a loss on its last known state.
+
+    Args:
+        walk: the backward graph, before the backward pass.
+        chain: a recurrence in it.
+
+    Returns:
+        None where the chain cannot be taken back: a user's own function, a compiled region, a
+        tensor that was changed in place.
+    """
+    uses = chain.uses[-_MOST_STEPS:]
+    numbers = [node._sequence_nr() for node in walk.nodes]  # noqa: SLF001
+    following: dict[int, list[tuple[int, int]]] = {}
+    for consumer, slot, producer in walk.edges:
+        following.setdefault(consumer, []).append((slot, producer))
+    start = _state_before(chain, uses[-1], following, len(chain.uses))
+    if start is None:
+        return None
+    first = numbers[uses[0]]
+    inside = sorted(
+        (
+            place
+            for place, depends in enumerate(chain.depends)
+            if depends and first <= numbers[place] <= numbers[start]
+        ),
+        key=lambda place: -numbers[place],
+    )
+    if len(inside) > _MOST_NODES or not all(is_native(walk.nodes[p].name()) for p in inside):
+        return None
+    cuts = [numbers[place] for place in reversed(uses[1:-1])]  # the state before each earlier use
+    try:
+        measured = _take_back(walk, chain, start, inside, cuts, numbers)
+    except (RuntimeError, TypeError, NotImplementedError):
+        return None
+    if measured is None:
+        return None
+    states, inputs = measured
+    lags = chosen_lags(len(uses) - 1)
+    rows = [lag - 1 for lag in lags if lag <= len(states)]
+    if len(rows) < 2 or not np.isfinite(states[0]).any():  # noqa: PLR2004 (a curve)
+        return None
+    norm, spread = summarize(states[rows])
+    statistics = {"time_steps": float(chain.total)}
+    if len(chain.uses) < chain.total:
+        statistics["time_cut"] = float(len(chain.uses))
+    statistics.update(_gates(walk, inside, chain, following))
+    return LagCurve(
+        id(chain.weight),
+        backward=False,
+        lag=lags[: len(rows)],
+        norm=norm,
+        spread=spread,
+        input=summarize(inputs[rows])[0],
+        statistics=statistics,
+    )
+
+
+def _state_before(
+    chain: Chain, use: int, following: dict[int, list[tuple[int, int]]], count: int
+) -> int | None:
+    """Return the op that made the state which the last use of the weight reads."""
+    made = [p for _, p in following.get(use, ()) if chain.depends[p] == count - 1]
+    return made[0] if made else None
+
+
+def _take_back(
+    walk: Walk,
+    chain: Chain,
+    start: int,
+    inside: Sequence[int],
+    cuts: Sequence[int],
+    numbers: Sequence[int],
+) -> tuple[Floats, Floats] | None:
+    """Return the norms at the joint state and at the inputs for lags 1, 2, ..., `[K, N]`."""
+    position = {node: place for place, node in enumerate(walk.nodes)}
+    waiting: dict[int, dict[int, Tensor]] = {start: {0: _cotangent(walk.nodes[start])}}
+    examples = waiting[start][0].shape[0] if waiting[start][0].dim() > 1 else 1
+    members = frozenset(inside)
+    states: list[Floats] = []
+    inputs: list[Floats] = []
+    entered: Floats = np.zeros(examples)  # squares of what goes to ops outside of the recurrence
+    scale = 0.0  # log of what the waiting gradients have been divided by
+    left = list(cuts)
+    for place in inside:
+        while left and numbers[place] < left[0]:
+            size = _norms([g for held in waiting.values() for g in held.values()], examples)
+            states.append(size * math.exp(scale))
+            inputs.append(np.sqrt(entered) * math.exp(scale))
+            entered = np.zeros(examples)
+            left.pop(0)
+            largest = float(np.max(size, initial=0.0))
+            if (
+                math.isfinite(largest)
+                and largest > 0.0
+                and abs(math.log(largest)) > math.log(_RESCALE)
+            ):
+                waiting = {
+                    p: {slot: g / largest for slot, g in held.items()}
+                    for p, held in waiting.items()
+                }
+                scale += math.log(largest)
+        held = waiting.pop(place, None)
+        if held is None:
+            continue
+        node = walk.nodes[place]
+        for (child, slot), gradient in zip(node.next_functions, _call(node, held), strict=False):
+            if child is None or gradient is None:
+                continue
+            target = position.get(child)
+            if target is None:
+                continue  # a parameter, or what only leads to some
+            if target in members:
+                into = waiting.setdefault(target, {})
+                into[slot] = into[slot] + gradient if slot in into else gradient
+            else:
+                entered = entered + _norms([gradient], examples) ** 2
+        if not left:
+            break
+    if not states:
+        return None
+    return np.stack(states), np.stack(inputs)
+
+
+def _cotangent(node: Node) -> Tensor:
+    """Return a random cotangent at the node's first output, of norm 1 for each example."""
+    like = node._input_metadata[0]  # noqa: SLF001 (shape and dtype of its output)
+    generator = torch.Generator().manual_seed(_SEED)
+    value = torch.randn(tuple(like.shape), generator=generator, dtype=torch.float64)
+    flat = value.reshape(value.shape[0], -1) if value.dim() > 1 else value.reshape(1, -1)
+    unit: Tensor = flat / flat.norm(dim=1, keepdim=True)
+    return unit.reshape(value.shape).to(device=like.device, dtype=like.dtype)
+
+
+def _call(node: Node, held: dict[int, Tensor]) -> tuple[Tensor | None, ...]:
+    count = len(node._input_metadata)  # noqa: SLF001
+    out = node(*(held.get(slot) for slot in range(count)))  # type: ignore[operator]  # a node is a function
+    return out if isinstance(out, tuple) else (out,)
+
+
+def _norms(gradients: Sequence[Tensor], examples: int) -> Floats:
+    """Return the joint norm of some gradients, for each example where all have one row each."""
+    total: Floats = np.zeros(examples)
+    for gradient in gradients:
+        wide = gradient.detach().to(torch.float64)
+        if wide.dim() > 1 and wide.shape[0] == examples:
+            part = wide.reshape(examples, -1).square().sum(dim=1).cpu().numpy()
+        else:  # another layout: shared evenly, right for the whole
+            part = np.full(examples, float(wide.square().sum()) / examples)
+        total = total + part
+    return np.sqrt(total)
+
+
+def _gates(
+    walk: Walk, inside: Sequence[int], chain: Chain, following: dict[int, list[tuple[int, int]]]
+) -> dict[str, float]:
+    """Return the mean of the gates that keep the state, and how many of all gates are flat.
+
+    A gate that keeps the state is a sigmoid multiplied with a state that an earlier step made.
+    """
+    position = {place: chain.depends[place] for place in inside}
+    is_gate = {p for p in inside if base_name(walk.nodes[p].name()) == "Sigmoid"}
+    keeping: set[int] = set()
+    for place in inside:
+        if base_name(walk.nodes[place].name()) != "Mul":
+            continue
+        below = [producer for _, producer in following.get(place, ())]
+        # torch's GRU writes (h - n) z + n: the state is one op further down
+        deeper = [
+            far
+            for p in below
+            if base_name(walk.nodes[p].name()) == "Sub"
+            for _, far in following.get(p, ())
+        ]
+        if any(0 < position.get(p, 0) < position[place] for p in (*below, *deeper)):
+            keeping.update(p for p in below if p in is_gate)
+    out = {}
+    gates = _results(walk, sorted(is_gate))
+    if gates:
+        flat = [float((v * (1.0 - v) < _FLAT_SLOPE).double().mean()) for v in gates]
+        out["gate_flat"] = float(np.mean(flat))
+    kept = _results(walk, sorted(keeping))
+    if kept:
+        out["gate_keep"] = float(np.mean([float(v.double().mean()) for v in kept]))
+    return out
+
+
+def _results(walk: Walk, places: Sequence[int]) -> list[Tensor]:
+    """Return what some of the ops at `places` gave, at most 32 of them."""
+    some = places[:: max(1, len(places) // 32) | 1]
+    return [v for p in some if (v := _result(walk.nodes[p])) is not None]
+
+
+def _result(node: Node) -> Tensor | None:
+    try:
+        value = getattr(node, "_saved_result", None)
+    except RuntimeError:
+        return None
+    return value if isinstance(value, Tensor) else None

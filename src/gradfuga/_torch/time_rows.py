@@ -1,0 +1,45 @@
+"""Write the curves of a sampled step as rows: one path a recurrence, one statistic a lag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .._types import Kind
+from .lags import LagCurve
+from .naming import Names
+from .recorder import Recorder
+
+_OF_GRADIENT = frozenset({"lyapunov"})
+_OF_WEIGHT = frozenset({"recurrent_scale", "recurrent_norm", "recurrent_radius"})
+
+
+def write_curves(recorder: Recorder, step: int, curves: Iterable[LagCurve], names: Names) -> None:
+    """Write every curve whose weight belongs to the training, under the weight's name.
+
+    ``lag_norm.K``, ``lag_spread.K`` and ``lag_input.K`` are the gradient at the joint state K
+    steps before the loss, its spread over the examples in decades, and the gradient at that
+    step's input; ``time_steps`` and ``time_cut`` the length of the recurrence and the number of
+    steps through which a gradient flows, where that is less than the task has.
+    """
+    for curve in curves:
+        known = names.parameters.get(curve.weight)
+        if not known:
+            continue
+        path = known[0]
+        for lag, norm, spread, entered in zip(
+            curve.lag, curve.norm, curve.spread, curve.input, strict=True
+        ):
+            add = recorder.add
+            add(step, path, Kind.ACTIVATION_GRAD, f"lag_norm.{lag}", norm)
+            add(step, path, Kind.ACTIVATION_GRAD, f"lag_spread.{lag}", spread)
+            add(step, path, Kind.ACTIVATION_GRAD, f"lag_input.{lag}", entered)
+        recorder.add(step, path, Kind.ACTIVATION, "time_backward", float(curve.backward))
+        for name, value in curve.statistics.items():
+            kind = (
+                Kind.ACTIVATION_GRAD
+                if name in _OF_GRADIENT
+                else Kind.WEIGHT
+                if name in _OF_WEIGHT
+                else Kind.ACTIVATION
+            )
+            recorder.add(step, path, kind, name, value)
