@@ -14,12 +14,18 @@ from torch.optim import Optimizer
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One training, whose `step` does all that a script does for one batch."""
+    """One training, whose `step` does all that a script does for one batch.
+
+    `between` is called between `backward` and the optimizer's step.
+    """
 
     name: str
     model: nn.Module
     optimizer: Optimizer
     step: Callable[[], None]
+    inputs: Tensor
+    targets: Tensor
+    between: list[Callable[[], object]]
 
     @property
     def parameters(self) -> int:
@@ -30,12 +36,16 @@ class Workload:
 def _classifying(
     name: str, model: nn.Module, optimizer: Optimizer, inputs: Tensor, targets: Tensor
 ) -> Workload:
+    between: list[Callable[[], object]] = []
+
     def step() -> None:
         optimizer.zero_grad()
         F.cross_entropy(model(inputs), targets).backward()
+        for call in between:
+            call()
         optimizer.step()
 
-    return Workload(name, model, optimizer, step)
+    return Workload(name, model, optimizer, step, inputs, targets, between)
 
 
 def perceptron(*, width: int, batch: int) -> Workload:

@@ -1,0 +1,1 @@
+"""What observing costs beside what people would use instead."""
