@@ -14,6 +14,7 @@ from ._contracts import AbstractSink
 from ._errors import ObservationError, UsageError
 from ._messages import _
 from ._torch.examples import ExampleBook
+from ._torch.naming import devices_of
 from ._torch.training import Training
 from ._torch.watch import Watch
 from .analysis.progress import measure_progress
@@ -115,7 +116,8 @@ def observe(
         A context manager; its `readings` go to `diagnose`.
 
     Raises:
-        UsageError: `budget` or `every` is out of range.
+        UsageError: `budget` or `every` is out of range, or `model` is an nn.DataParallel over
+            several devices.
 
     Example:
         >>> import torch
@@ -140,6 +142,13 @@ def observe(
             _("expected budget as a share of the training's time above 0 and at most 1"),
             _("got {value}").format(value=budget),
             _("Write budget=0.01 for one per cent."),
+        )
+    devices = devices_of(model)
+    if len(devices) > 1:
+        raise UsageError(
+            _("expected a model that runs in one piece in this process"),
+            _("got nn.DataParallel over {count} devices").format(count=len(devices)),
+            _("Use torch.nn.parallel.DistributedDataParallel, one process a device."),
         )
     folder = Path(out) if out is not None else None
     if sinks is None:

@@ -107,6 +107,11 @@ def names_of(
     return Names(named, modules, model, tensors)
 
 
+def devices_of(model: nn.Module | None) -> tuple[int, ...]:
+    """Return the devices over which an nn.DataParallel copies its module at every step."""
+    return tuple(model.device_ids) if isinstance(model, nn.DataParallel) else ()
+
+
 def _told_apart(parameters: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
     """Number the leading names that several parameters share: two loops may call both `w`."""
     uses: dict[str, int] = {}
