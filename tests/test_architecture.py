@@ -22,7 +22,7 @@ IMPORTS: tuple[Import, ...] = tuple(
 # From the ground up. A module imports from its own floor or from lower ones.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_errors", "_messages", "theory"),
-    ("_types", "flow", "readings", "_contracts", "_catalog"),
+    ("_edits", "_sentences", "_types", "flow", "readings", "_contracts", "_catalog"),
     ("analysis",),
     ("stats", "rules", "remedies", "sinks"),
     ("_torch",),

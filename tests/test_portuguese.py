@@ -21,6 +21,7 @@ from gradfuga._contracts import AbstractRule
 from gradfuga._diagnose import diagnose
 from gradfuga._messages import _, language
 from gradfuga._observe import observe
+from gradfuga._sentences import sentence
 from gradfuga._types import Diagnosis, Verdict
 from gradfuga.analysis.words import cause_word, factor_words
 from gradfuga.readings import Readings
@@ -184,7 +185,7 @@ def test_a_sick_training_is_told_in_portuguese():
     assert leaks(text) == []
     assert leaks(prose) == []
     for each in diagnosis.prescriptions:
-        assert leaks(" ".join([each.title, *(edit.action for edit in each.edits)])) == []
+        assert leaks(" ".join([each.title, *(sentence(edit) for edit in each.edits)])) == []
 
 
 def test_a_healthy_training_is_told_in_portuguese():

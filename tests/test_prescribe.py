@@ -5,8 +5,10 @@ from typing import ClassVar
 import pytest
 
 from gradfuga._contracts import AbstractRemedy
+from gradfuga._edits import Advise
 from gradfuga._prescribe import MOST_PRESCRIPTIONS, prescribe
-from gradfuga._types import Edit, Safety, Verdict
+from gradfuga._sentences import sentence
+from gradfuga._types import Safety, Verdict
 from remedies.diagnoses import reading, sick
 
 SIGMOID = (("contracting_activation", 0.70), ("small_init", 0.28))
@@ -77,10 +79,10 @@ class _OwnRemedy(AbstractRemedy):
         return "Sleep over it"
 
     def prescribe(self, diagnosis):
-        return (Edit("time.sleep(8 * 3600)"),)
+        return (Advise("time.sleep(8 * 3600)"),)
 
 
 def test_your_own_remedies_need_no_registration():
     (found,) = prescribe(sick(*SIGMOID), remedies=[_OwnRemedy()])
     assert (found.remedy, found.safety) == ("RX901", Safety.SAFE)
-    assert found.edits[0].action == "time.sleep(8 * 3600)"
+    assert sentence(found.edits[0]) == "time.sleep(8 * 3600)"

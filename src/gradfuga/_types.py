@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
+from ._edits import Edit as Edit
+from ._edits import Safety as Safety
+
 
 class Kind(StrEnum):
     """What a reading was taken of."""
@@ -58,14 +61,6 @@ class Role(StrEnum):
     SYMPTOM = "symptom"
     CAUSE = "cause"
     NOTE = "note"
-
-
-class Safety(StrEnum):
-    """What an edit may change."""
-
-    SAFE = "safe"  # outputs stay equal
-    UNSAFE = "unsafe"  # outputs change: asks for consent
-    ADVICE = "advice"  # printed only
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +125,8 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
-    """One change to a model or script, as data: what to do (`action`) and where (`paths`)."""
-
-    action: str
-    paths: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Prescription:
-    """A remedy chosen for this diagnosis."""
+    """A remedy chosen for this diagnosis: `edits` that belong together, in order."""
 
     remedy: str
     title: str

@@ -9,6 +9,7 @@ from torch import nn
 
 from gradfuga._catalog import collect
 from gradfuga._contracts import AbstractRemedy, AbstractRule
+from gradfuga._sentences import sentence
 from gradfuga._types import Safety, Verdict
 from remedies.diagnoses import reading, sick
 
@@ -42,7 +43,7 @@ def test_a_remedy_fires_on_each_cause_that_it_treats(remedy, cause):
     found = tuple(remedy.prescribe(sick((cause, 0.9), **KIND_OF.get(remedy.code, {}))))
     assert found
     for edit in found:
-        assert edit.action
+        assert sentence(edit)
         assert not edit.paths or edit.paths == (f"{cause}.0", f"{cause}.1")
 
 
@@ -95,7 +96,7 @@ def test_only_a_sigmoid_is_offered_to_stay_normalized():
         evidence=(reading("mean_squared_slope", 0.3, 1.0),),
     )
     assert (len(sigmoid), len(other)) == (2, 1)
-    assert "4.7227 * h - 2.181" in sigmoid[1].action
+    assert "4.7227 * h - 2.181" in sentence(sigmoid[1])
 
 
 def test_clipping_is_no_remedy_for_large_weights_that_saturate():
@@ -109,21 +110,21 @@ def test_the_learning_rate_is_raised_to_one_turnover_over_the_run():
     (edit,) = edits(
         "RX010", ("learning_rate_too_low", 1.0), evidence=(reading("learning_rate", 1e-8, 3e-5),)
     )
-    assert "3e-03" in edit.action
+    assert "3e-03" in sentence(edit)
 
 
 def test_the_clipping_bound_is_raised_by_what_it_takes_away():
     (edit,) = edits(
         "RX020", ("clipped_away", 1.0), evidence=(reading("clip_coefficient", 2e-6, 0.1),)
     )
-    assert "5e+05-fold" in edit.action
+    assert "5e+05-fold" in sentence(edit)
 
 
 def test_weights_are_connected_in_the_way_in_which_they_are_held_back():
     cut = edits("RX015", ("disconnected", 1.0))
     still = edits("RX015", ("frozen", 1.0))
-    assert "detach()" in cut[0].action
-    assert "requires_grad_(True)" in still[0].action
+    assert "detach()" in sentence(cut[0])
+    assert "requires_grad_(True)" in sentence(still[0])
     assert len(edits("RX015", ("disconnected", 0.5), ("frozen", 0.5))) == len(cut) + len(still)
 
 
@@ -132,14 +133,14 @@ def test_alike_tokens_and_one_hot_attention_want_opposite_repairs():
         "RX019", ("attention_collapse", 1.0), evidence=(reading("entropy", 0.9995, 0.999),)
     )
     sharp = edits("RX019", ("attention_collapse", 1.0), evidence=(reading("entropy", 0.02, 0.1),))
-    assert "skip connection" in uniform[0].action
-    assert "queries and keys" in sharp[0].action
+    assert "skip connection" in sentence(uniform[0])
+    assert "queries and keys" in sentence(sharp[0])
 
 
 @pytest.mark.parametrize("code", ["RX001", "RX002"])
 def test_the_he_initialization_that_is_advised_has_the_variance_it_promises(code):
     statements = re.search(
-        r"nn\.init.*", edits(code, next((c, 0.9) for c in BY_CODE[code].treats))[0].action
+        r"nn\.init.*", sentence(edits(code, next((c, 0.9) for c in BY_CODE[code].treats))[0])
     )
     torch.manual_seed(0)
     layer = nn.Linear(400, 300)
@@ -152,7 +153,7 @@ def test_the_tanh_initialization_that_is_advised_is_orthogonal_with_its_gain():
     found = edits("RX003", ("small_init", 0.9), evidence=(reading("scale", 0.5, 1.0),))
     torch.manual_seed(0)
     layer = nn.Linear(32, 32).double()
-    statements = re.search(r"nn\.init.*", found[0].action)
+    statements = re.search(r"nn\.init.*", sentence(found[0]))
     exec(compile(statements[0], "advice", "exec"), {"nn": nn, "layer": layer})  # noqa: S102 (our own text)
     squares = layer.weight @ layer.weight.T
     assert torch.allclose(squares, 1.05**2 * torch.eye(32, dtype=torch.float64), atol=1e-9)

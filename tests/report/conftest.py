@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradfuga._edits import Advise
 from gradfuga._types import (
     Axis,
     Cause,
     DepthProfile,
     Diagnosis,
-    Edit,
     Evidence,
     Finding,
     Kind,
@@ -130,14 +130,14 @@ def _sick(depth: int = 20, prefix: str = "net.", **changed: object) -> Diagnosis
                 "Swap Sigmoid for ReLU in 19 places",
                 ("contracting_activation",),
                 Safety.UNSAFE,
-                (Edit("swap_activation", paths[1:]),),
+                (Advise("swap_activation", paths[1:]),),
             ),
             Prescription(
                 "RX002",
                 "Initialise the linear layers after He (2015)",
                 ("small_init",),
                 Safety.UNSAFE,
-                (Edit("reinitialize", paths),),
+                (Advise("reinitialize", paths),),
             ),
         ),
         "depth": DepthProfile(paths, reach, tuple(0.02 * i for i in range(depth))),

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradfuga._edits import Advise
 from gradfuga._types import (
     Axis,
     Cause,
     DepthProfile,
     Diagnosis,
-    Edit,
     Evidence,
     Finding,
     Kind,
@@ -65,7 +65,7 @@ prescriptions = st.builds(
     texts,
     st.lists(st.sampled_from(CAUSES), max_size=2).map(tuple),
     st.sampled_from(Safety),
-    st.lists(st.builds(Edit, texts, paths), max_size=2).map(tuple),
+    st.lists(st.builds(Advise, texts, paths), max_size=2).map(tuple),
 )
 profiles = st.lists(st.tuples(texts, anything, anything), max_size=4).map(
     lambda rows: DepthProfile(*(tuple(column) for column in zip(*rows, strict=True)))

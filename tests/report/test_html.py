@@ -12,8 +12,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from gradfuga._edits import Advise
 from gradfuga._errors import MissingExtraError
-from gradfuga._types import Edit, Finding, Role, Severity, Skipped, SourceLine
+from gradfuga._types import Finding, Role, Severity, Skipped, SourceLine
 from gradfuga.analysis.account import UNEXPLAINED, Account, Claim
 from gradfuga.readings import Readings, RunRecord
 from gradfuga.report import charts
@@ -85,7 +86,7 @@ def test_every_string_of_the_user_is_escaped(make_sick, make_case):
         sick,
         run=dataclasses.replace(sick.run, script=HOSTILE, optimizer=HOSTILE),
         prescriptions=tuple(
-            dataclasses.replace(each, title=HOSTILE, edits=(Edit(HOSTILE, (HOSTILE,)),))
+            dataclasses.replace(each, title=HOSTILE, edits=(Advise(HOSTILE, (HOSTILE,)),))
             for each in sick.prescriptions
         ),
         others=(sick,),

@@ -28,8 +28,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import evidence_of, main_cause, places
 
 _SIGMOID = 1.0 / 16.0  # a sigmoid's squared slope is a sixteenth at most
@@ -61,11 +62,11 @@ class SwapActivation(AbstractRemedy):
         )
         slopes = evidence_of(diagnosis, "contracting_activation", "mean_squared_slope")
         if any(each.observed > _SIGMOID for each in slopes):
-            return (Edit(swap, where),)
+            return (Advise(swap, where),)
         keep = _("Or keep the sigmoid and normalize it: {code} after every sigmoid h.").format(
             code="h = 4.7227 * h - 2.181"
         )
-        return (Edit(swap, where), Edit(keep, where))
+        return (Advise(swap, where), Advise(keep, where))
 
 
 REMEDY = SwapActivation()

@@ -26,8 +26,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named, places, wanted_gain
 
 _RELU_FAMILY = 1.2  # between tanh's 1 and ReLU's sqrt(2)
@@ -58,7 +59,7 @@ class InitializeForRelu(AbstractRemedy):
             code="nn.init.kaiming_normal_(layer.weight, nonlinearity='relu'); "
             "nn.init.zeros_(layer.bias)"
         )
-        return (Edit(action, places(diagnosis, self.treats)),)
+        return (Advise(action, places(diagnosis, self.treats)),)
 
 
 REMEDY = InitializeForRelu()

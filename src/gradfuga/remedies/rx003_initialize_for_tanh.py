@@ -26,8 +26,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named, places, wanted_gain
 
 _RELU_FAMILY = 1.2  # between tanh's 1 and ReLU's sqrt(2)
@@ -56,7 +57,7 @@ class InitializeForTanh(AbstractRemedy):
         action = _("Initialize every layer in front of a tanh: {code}").format(
             code="nn.init.orthogonal_(layer.weight, gain=1.05); nn.init.zeros_(layer.bias)"
         )
-        return (Edit(action, places(diagnosis, self.treats)),)
+        return (Advise(action, places(diagnosis, self.treats)),)
 
 
 REMEDY = InitializeForTanh()

@@ -27,8 +27,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named, places
 
 
@@ -58,7 +59,7 @@ class NormalizeBatch(AbstractRemedy):
             code="nn.Linear(n, m), nn.BatchNorm1d(m), activation "
             "(nn.BatchNorm2d after a convolution)"
         )
-        return (Edit(action, places(diagnosis, self.treats)),)
+        return (Advise(action, places(diagnosis, self.treats)),)
 
 
 REMEDY = NormalizeBatch()

@@ -27,8 +27,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import main_cause, named, places
 
 
@@ -57,7 +58,7 @@ class NormalizeLayer(AbstractRemedy):
         action = _(
             "Put a layer normalization between each layer and its activation: {code}"
         ).format(code="nn.Linear(n, m), nn.LayerNorm(m), activation")
-        return (Edit(action, places(diagnosis, self.treats)),)
+        return (Advise(action, places(diagnosis, self.treats)),)
 
 
 REMEDY = NormalizeLayer()

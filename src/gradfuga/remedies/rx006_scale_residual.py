@@ -27,8 +27,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named, places
 
 
@@ -57,7 +58,7 @@ class ScaleResidual(AbstractRemedy):
         zero = _("Or start each branch at zero: {code}").format(
             code="nn.init.zeros_(branch_last_layer.weight); nn.init.zeros_(branch_last_layer.bias)"
         )
-        return (Edit(scale, where), Edit(zero, where))
+        return (Advise(scale, where), Advise(zero, where))
 
 
 REMEDY = ScaleResidual()

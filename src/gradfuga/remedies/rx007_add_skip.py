@@ -25,8 +25,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named, places
 
 
@@ -53,7 +54,7 @@ class AddSkip(AbstractRemedy):
         action = _("Turn groups of layers into residual blocks: {code}").format(
             code="x = x + self.block(x) / math.sqrt(number_of_blocks)"
         )
-        return (Edit(action, places(diagnosis, self.treats)),)
+        return (Advise(action, places(diagnosis, self.treats)),)
 
 
 REMEDY = AddSkip()

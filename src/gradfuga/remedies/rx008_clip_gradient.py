@@ -25,8 +25,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety, Verdict
+from .._types import Diagnosis, Verdict
 from ._where import main_cause, named
 
 _BY_PATH = frozenset({"large_init", "unscaled_residual"})
@@ -57,7 +58,7 @@ class ClipGradient(AbstractRemedy):
         action = _("Clip between backward() and step(): {code}").format(
             code="torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)"
         )
-        return (Edit(action),)
+        return (Advise(action),)
 
 
 REMEDY = ClipGradient()

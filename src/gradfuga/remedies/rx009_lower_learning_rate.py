@@ -25,8 +25,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named
 
 
@@ -54,7 +55,7 @@ class LowerLearningRate(AbstractRemedy):
         warm = _("Or warm it up: {code}, with scheduler.step() in every step.").format(
             code="torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=100)"
         )
-        return (Edit(action), Edit(warm))
+        return (Advise(action), Advise(warm))
 
 
 REMEDY = LowerLearningRate()

@@ -25,8 +25,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import evidence_of, named
 
 _WHOLE_TURNOVER = 100.0  # the evidence names the rate for a hundredth of a turnover
@@ -53,11 +54,11 @@ class RaiseLearningRate(AbstractRemedy):
         rates = evidence_of(diagnosis, "learning_rate_too_low", "learning_rate")
         expected = [each.expected * _WHOLE_TURNOVER for each in rates if each.expected > 0.0]
         if not expected:
-            return (Edit(_("Raise the learning rate tenfold until the loss begins to fall.")),)
+            return (Advise(_("Raise the learning rate tenfold until the loss begins to fall.")),)
         action = _("Raise the learning rate, to the order of {rate}: {code}").format(
             rate=f"{expected[0]:.0e}", code=f"optimizer.param_groups[0]['lr'] = {expected[0]:.0e}"
         )
-        return (Edit(action),)
+        return (Advise(action),)
 
 
 REMEDY = RaiseLearningRate()

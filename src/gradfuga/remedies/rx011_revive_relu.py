@@ -26,8 +26,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named, places
 
 
@@ -53,7 +54,7 @@ class ReviveRelu(AbstractRemedy):
 
         leak = _("Let the units leak: {code}").format(code="nn.ReLU() -> nn.LeakyReLU(0.1)")
         bias = _("And start their biases at zero: {code}").format(code="nn.init.zeros_(layer.bias)")
-        return (Edit(leak, where), Edit(bias, where))
+        return (Advise(leak, where), Advise(bias, where))
 
 
 REMEDY = ReviveRelu()

@@ -26,8 +26,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named, places
 
 
@@ -57,7 +58,7 @@ class UseLogits(AbstractRemedy):
         many = _("For more classes: {code}").format(
             code="loss = nn.CrossEntropyLoss()(logits, labels)  # no nn.Softmax() at the end"
         )
-        return (Edit(two, where), Edit(many, where))
+        return (Advise(two, where), Advise(many, where))
 
 
 REMEDY = UseLogits()

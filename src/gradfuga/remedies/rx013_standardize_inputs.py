@@ -25,8 +25,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named, places
 
 
@@ -51,7 +52,7 @@ class StandardizeInputs(AbstractRemedy):
         action = _("Standardize the inputs with the training set's numbers: {code}").format(
             code="x = (x - x_train.mean(0)) / x_train.std(0).clamp_min(1e-8)"
         )
-        return (Edit(action, places(diagnosis, self.treats)),)
+        return (Advise(action, places(diagnosis, self.treats)),)
 
 
 REMEDY = StandardizeInputs()

@@ -24,8 +24,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named
 
 
@@ -50,7 +51,7 @@ class ZeroGradients(AbstractRemedy):
         action = _("Clear the gradients before each backward pass: {code}").format(
             code="optimizer.zero_grad(); loss.backward(); optimizer.step()"
         )
-        return (Edit(action),)
+        return (Advise(action),)
 
 
 REMEDY = ZeroGradients()

@@ -24,8 +24,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named, places
 
 
@@ -51,14 +52,14 @@ class ConnectWeights(AbstractRemedy):
         if named(diagnosis, ("disconnected",)):
             where = places(diagnosis, ("disconnected",))
             edits += [
-                Edit(
+                Advise(
                     _(
                         "Take away what cuts the tape between these weights and the loss: "
                         "detach(), .data, torch.no_grad(), NumPy."
                     ),
                     where,
                 ),
-                Edit(
+                Advise(
                     _(
                         "Build the optimizer after the model, from the model that is trained: "
                         "{code}"
@@ -68,7 +69,7 @@ class ConnectWeights(AbstractRemedy):
             ]
         if named(diagnosis, ("frozen",)):
             edits.append(
-                Edit(
+                Advise(
                     _("Unfreeze them and hand them to the optimizer: {code}").format(
                         code="for p in model.parameters(): p.requires_grad_(True)"
                     ),

@@ -24,8 +24,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named
 
 
@@ -53,7 +54,7 @@ class StandardizeTargets(AbstractRemedy):
         back = _("And scale predictions back: {code}").format(
             code="prediction = model(x) * y_train.std(0) + y_train.mean(0)"
         )
-        return (Edit(action), Edit(back))
+        return (Advise(action), Advise(back))
 
 
 REMEDY = StandardizeTargets()

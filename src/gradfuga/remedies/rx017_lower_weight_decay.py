@@ -23,8 +23,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named, places
 
 
@@ -49,7 +50,7 @@ class LowerWeightDecay(AbstractRemedy):
         action = _("Lower the weight decay and start from fresh weights: {code}").format(
             code="weight_decay=1e-4 (1e-2 under AdamW)"
         )
-        return (Edit(action, places(diagnosis, self.treats)),)
+        return (Advise(action, places(diagnosis, self.treats)),)
 
 
 REMEDY = LowerWeightDecay()

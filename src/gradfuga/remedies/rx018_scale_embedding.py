@@ -23,8 +23,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named, places
 
 
@@ -50,7 +51,7 @@ class ScaleEmbedding(AbstractRemedy):
             code="nn.init.normal_(embedding.weight, std=d ** -0.5); "
             "x = embedding(tokens) * d ** 0.5"
         )
-        return (Edit(action, places(diagnosis, self.treats)),)
+        return (Advise(action, places(diagnosis, self.treats)),)
 
 
 REMEDY = ScaleEmbedding()

@@ -27,8 +27,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import evidence_of, named, places
 
 _HALF = 0.5  # of the full entropy: above, all positions are looked at alike
@@ -64,7 +65,7 @@ class CoolAttention(AbstractRemedy):
             action = _("Normalize queries and keys before their product: {code}").format(
                 code="q, k = nn.LayerNorm(head_dim)(q), nn.LayerNorm(head_dim)(k)"
             )
-        return (Edit(action, where),)
+        return (Advise(action, where),)
 
 
 REMEDY = CoolAttention()

@@ -22,8 +22,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import evidence_of, named
 
 
@@ -55,7 +56,7 @@ class LoosenClipping(AbstractRemedy):
             )
         else:
             action = _("Raise max_norm to the usual norm of the gradient.")
-        return (Edit(action),)
+        return (Advise(action),)
 
 
 REMEDY = LoosenClipping()

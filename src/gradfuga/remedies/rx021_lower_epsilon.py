@@ -25,8 +25,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named
 
 
@@ -51,7 +52,7 @@ class LowerEpsilon(AbstractRemedy):
         action = _("Lower epsilon: {code}").format(
             code="torch.optim.Adam(model.parameters(), lr=..., eps=1e-15)"
         )
-        return (Edit(action),)
+        return (Advise(action),)
 
 
 REMEDY = LowerEpsilon()

@@ -27,8 +27,9 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Edit, Safety
+from .._types import Diagnosis
 from ._where import named
 
 
@@ -57,7 +58,7 @@ class CheckData(AbstractRemedy):
             "Learn sixteen examples by heart: if that works, the path is sound and the data is "
             "suspect."
         )
-        return (Edit(look), Edit(heart))
+        return (Advise(look), Advise(heart))
 
 
 REMEDY = CheckData()

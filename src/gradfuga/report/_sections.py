@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .._messages import _, _n
+from .._sentences import sentence
 from .._types import Diagnosis, Prescription, Severity, Verdict
 from . import _words as words
 from ._findings import findings, source
@@ -165,7 +166,7 @@ def _to_do(diagnosis: Diagnosis) -> str:
 def _prescription(each: Prescription) -> str:
     treats = ", ".join(words.cause_word(name) for name in each.treats)
     edits = "".join(
-        f"<p class='where'><code>{safe(edit.action)}</code> "
+        f"<p class='where'><code>{safe(sentence(edit))}</code> "
         f"{safe(words.names(edit.paths, most=MOST_PATHS))}</p>"
         for edit in each.edits
     )

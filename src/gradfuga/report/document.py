@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from importlib.resources import files
 
+from .._sentences import sentence
 from .._types import (
     Cause,
     Diagnosis,
+    Edit,
     Evidence,
     Finding,
     Prescription,
@@ -126,10 +129,26 @@ def _prescription(prescription: Prescription) -> Document:
         "title": prescription.title,
         "treats": list(prescription.treats),
         "safety": prescription.safety.value,
-        "edits": [
-            {"action": edit.action, "paths": list(edit.paths)} for edit in prescription.edits
-        ],
+        "edits": [_edit(edit) for edit in prescription.edits],
     }
+
+
+def _edit(edit: Edit) -> Document:
+    """One edit: its kind, the sentence, where, and the record's own fields."""
+    fields = {each.name: getattr(edit, each.name) for each in dataclasses.fields(edit)}
+    fields.pop("paths")
+    return {
+        "kind": edit.kind,
+        "action": sentence(edit),
+        "paths": list(edit.paths),
+        "fields": {name: _plain(value) for name, value in fields.items()},
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return _finite(value)
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
 def _run(run: RunSummary) -> Document:
