@@ -74,6 +74,12 @@ class Delivery:
             write_text(diagnosis, stream)
             stream.flush()
 
+        _attempt(_("The verdict could not be printed"), text)
+        self.deliver_files(diagnosis, trainings)
+
+    def deliver_files(self, diagnosis: Diagnosis, trainings: Sequence[Readings]) -> None:
+        """Write the files that were asked for; what fails is warned of, the rest done."""
+
         def document() -> str:
             from ..report.document import dumps
 
@@ -84,7 +90,6 @@ class Delivery:
 
             return render_html(diagnosis, trainings)
 
-        _attempt(_("The verdict could not be printed"), text)
         if self.json is not None:
             self._write(self.json, document, _("The JSON document could not be written"))
         if self.report is not None:

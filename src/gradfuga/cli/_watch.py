@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -123,7 +123,7 @@ class _Watch:
 
     def _trainings(self, *, interrupted: bool) -> Sequence[Readings] | None:
         if not self._torch_seen:
-            say(_("No training seen: the script did not import torch."))
+            self._tell_unseen(_("No training seen: the script did not import torch."))
             return None
         if self._observer is None:
             return None
@@ -134,7 +134,7 @@ class _Watch:
             warn(_("What was observed is lost: {error}").format(error=described(error)))
             return None
         if not trainings:
-            say(
+            self._tell_unseen(
                 _(
                     "No training seen: expected an optimizer of torch.optim to take a step in this "
                     "process, got none. Update the weights with optimizer.step() (by hand they "
@@ -144,6 +144,22 @@ class _Watch:
             )
             return None
         return trainings
+
+    def _tell_unseen(self, reason: str) -> None:
+        """Say why there is no diagnosis, also in the files: who asked for one will look there."""
+        say(reason)
+        if self._delivery.json is None and self._delivery.report is None:
+            return
+        try:
+            from .._diagnose import diagnose
+            from ..readings import Readings, RunRecord
+
+            nothing = Readings(record=RunRecord(script=self._program.target))
+            diagnosis = replace(diagnose(nothing), inconclusive_because=reason)
+        except Exception as error:  # noqa: BLE001
+            warn(_("The diagnosis failed: {error}").format(error=described(error)))
+            return
+        self._delivery.deliver_files(diagnosis, [nothing])
 
     def _stop(self, observer: Observer, *, interrupted: bool) -> None:
         if interrupted:
