@@ -102,6 +102,16 @@ def test_queries_give_what_was_recorded_and_nan_where_nothing_was():
     assert readings.sampled == (0, 1, 4)
 
 
+@pytest.mark.parametrize("steps", [[0, 3, 7], [7, 0, 3]])
+def test_one_value_is_found_by_its_step_in_whatever_order_rows_came(steps):
+    rows = [Reading(step, "a", Kind.WEIGHT, "norm", 10.0 * step) for step in steps]
+    readings = Readings(rows)
+    assert [readings.at(step, "a", Kind.WEIGHT, "norm") for step in (0, 1, 3, 7, 8)] == [
+        0.0, None, 30.0, 70.0, None,
+    ]  # fmt: skip
+    assert readings.at(0, "b", Kind.WEIGHT, "norm") is None
+
+
 def test_the_table_is_tidy_and_any_tool_reads_it(tmp_path):
     folder = Readings(ROWS, graph=GRAPH, record=RECORD).save(tmp_path)
     table = pq.read_table(folder / "part-00000.parquet")

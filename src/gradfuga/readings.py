@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -105,6 +107,16 @@ class Readings:
             steps, values = self._series.setdefault((row.path, row.kind, row.statistic), ([], []))
             steps.append(row.step)
             values.append(row.value)
+        for key, (steps, values) in self._series.items():
+            if any(one > other for one, other in pairwise(steps)):
+                order = sorted(range(len(steps)), key=steps.__getitem__)
+                self._series[key] = [steps[i] for i in order], [values[i] for i in order]
+
+    def at(self, step: int, path: str, kind: Kind, statistic: str) -> float | None:
+        """Return the value of one statistic at one path and step, None where unrecorded."""
+        steps, values = self._series.get((path, kind, statistic), ([], []))
+        place = bisect_right(steps, step) - 1
+        return values[place] if place >= 0 and steps[place] == step else None
 
     def series(self, path: str, kind: Kind, statistic: str) -> tuple[Steps, Floats]:
         """Return the steps and values of one statistic at one path, empty where unrecorded."""

@@ -43,7 +43,9 @@ class ExampleBook:
         """Take some rows of a sampled batch: other rows at every sample."""
         if sum(len(t) for t in self._targets) >= _MOST_EXAMPLES or term.target.dim() == 0:
             return
-        given = [x for call in calls for x in call.inputs if x.dim() > 0]
+        given = [
+            x for call in calls for x in call.inputs if x.dim() > 0 and x.layout is torch.strided
+        ]
         target, family = term.target, term.family
         text = next((x for x in given if _is_text(x, target)), None)
         if family == "classes" and text is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from array import array
@@ -18,11 +17,10 @@ from .._types import Kind
 from ..flow import FlowGraph
 from ..readings import Reading, Readings, RunRecord
 from .norms import Measured, resolve
+from .parts import warn_once
 
 if TYPE_CHECKING:
     from ..readings import Floats, Steps
-
-_log = logging.getLogger("gradfuga")
 
 # Memory holds this many sampled steps and losses; beyond that a quarter of those between is
 # let go, so that it does not grow with the length of the run. The disk keeps everything.
@@ -181,18 +179,3 @@ def _thinned(steps: Steps, values: Floats) -> Steps:
     kept[_KEPT + broken] = True
     kept[_KEPT + np.searchsorted(middle, marks)] = True
     return np.flatnonzero(kept)
-
-
-def warn_once(what: str, error: Exception) -> None:
-    """Say that a part of the observer failed and is off; the training goes on.
-
-    Through logging, not `warnings`: a script run with ``-W error`` would end by our warning.
-    """
-    _log.warning(
-        "gradfuga: expected %s to work, got %s: %s. It is switched off; "
-        "the training goes on unchanged.",
-        what,
-        type(error).__name__,
-        error,
-    )
-    _log.debug("%s failed", what, exc_info=error)

@@ -15,6 +15,7 @@ from .._contracts import AbstractSink
 from .cadence import Cadence
 from .joined import AnyOptimizer
 from .parameters import trainable
+from .parts import Parts
 from .recorder import Recorder
 from .training import Training
 
@@ -33,6 +34,7 @@ class Roll:
         folder: where to record, None for memory only.
         sinks: what writes into the folder.
         script: its name, for the record.
+        parts: of the observer that still work.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Roll:
         folder: Path | None,
         sinks: Sequence[AbstractSink],
         script: str,
+        parts: Parts,
     ) -> None:
+        self._parts = parts
         self._model, self._only = model, only
         self._budget, self._every = budget, every
         self._folder, self._sinks, self._script = folder, sinks, script
@@ -80,6 +84,7 @@ class Roll:
                     recorder=Recorder(folder, self._sinks),
                     script=self._script,
                     model=self._model,
+                    parts=self._parts,
                 )
                 self.trainings.append(known)
                 self._of_parameters[parameters] = known

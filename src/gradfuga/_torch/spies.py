@@ -17,11 +17,14 @@ from torch.nn.modules.module import (
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
 
+from .parts import Parts
 from .rerun import RecurrentCall
 
 _MOST_SPANS = 200_000  # a forward loop of 1,000 time steps has some 10,000; then we stop noting
 _MOST_CALLS = 4  # root calls whose tensors are held until the backward pass of the same step
 _MOST_RECURRENT = 256  # calls of recurrent layers; a layer called this often is a loop's cell
+
+_PART = "the reading of forward passes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,11 @@ class ForwardSpies:
 
     Args:
         thread: whose forward passes are seen.
+        parts: of the observer that still work.
     """
 
-    def __init__(self, thread: int) -> None:
+    def __init__(self, thread: int, parts: Parts) -> None:
+        self._parts = parts
         self._thread = thread
         self.spans: list[Span] = []
         self.calls: deque[RootCall] = deque(maxlen=_MOST_CALLS)
@@ -71,10 +76,10 @@ class ForwardSpies:
 
     def install(self) -> None:
         """Put the hooks in place; harmless if they are."""
-        if not self._handles:
+        if not self._handles and self._parts.work(_PART):
             self._handles = [
-                register_module_forward_pre_hook(self._enter),
-                register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
+                register_module_forward_pre_hook(self._pre_hook),
+                register_module_forward_hook(self._hook, with_kwargs=True, always_call=True),
             ]
 
     def remove(self) -> None:
@@ -91,6 +96,18 @@ class ForwardSpies:
         self.recurrent.clear()
         self.packs = False
         self._open.clear()
+
+    def _pre_hook(self, module: nn.Module, args: tuple[object, ...]) -> None:
+        try:
+            self._enter(module, args)
+        except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
+            self._parts.fail(_PART, error)
+
+    def _hook(self, module: nn.Module, args: tuple[object, ...], *rest: object) -> None:
+        try:
+            self._leave(module, args, *rest)
+        except Exception as error:  # noqa: BLE001
+            self._parts.fail(_PART, error)
 
     def _enter(self, module: nn.Module, args: tuple[object, ...]) -> None:
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():

@@ -16,6 +16,7 @@ from .._contracts import AbstractStatistic
 from .joined import Joined
 from .norms import Measured
 from .parameters import Before, before_step, merged, see_gradients, trainable
+from .parts import Parts
 from .roll import Roll
 from .scaling import Scaled
 from .spies import ForwardSpies
@@ -24,6 +25,7 @@ from .time_probe import TimeProbe
 from .training import Entry, Training
 from .turns import Turns
 
+_BACKWARD, _STEPS = "the reading of backward passes", "the reading of optimizer steps"
 _MOST_ENTRIES = 64  # backward passes without a step (adversarial examples, say)
 
 StepArguments = tuple[tuple[object, ...], dict[str, object]]
@@ -38,7 +40,7 @@ class Strand:
         roll: of the process's trainings.
         tape: whether the tape is read on sampled steps, or only the parameters.
         statistics: by the base name of the nodes they apply to.
-        failed: told of an exception in our own code; the user's program goes on.
+        parts: of the observer that still work.
     """
 
     def __init__(
@@ -48,15 +50,15 @@ class Strand:
         *,
         tape: bool,
         statistics: Mapping[str, Sequence[AbstractStatistic]],
-        failed: Callable[[str, Exception], None],
+        parts: Parts,
     ) -> None:
         self._thread = thread
         self._roll = roll
         self._tape_on = tape
         self._statistics = statistics
-        self._failed = failed
+        self._parts = parts
         self._mine: list[Training] = []  # those whose optimizers have stepped in this thread
-        self._spies = ForwardSpies(thread)
+        self._spies = ForwardSpies(thread, parts)
         self._entries: list[Entry] = []
         self._turns = Turns()
         self._time = TimeProbe()
@@ -133,7 +135,7 @@ class Strand:
                 self._stepped = False
             roots = _roots(args, kwargs)
             entry = Entry(_loss_of(roots, args, kwargs))
-            if self._sampling and self._tape_on and roots:
+            if self._sampling and self._tape_on and roots and self._parts.work(_BACKWARD):
                 read_sources = torch.is_anomaly_enabled()
                 self._sources_off()
                 if self._wants_tape():
@@ -143,7 +145,7 @@ class Strand:
                         calls=tuple(self._spies.calls),
                         read_sources=read_sources,
                         statistics=self._statistics,
-                        failed=self._failed,
+                        parts=self._parts,
                     )
                     tape.record.loss = entry.loss
                     entry.record = tape.record
@@ -153,7 +155,7 @@ class Strand:
             else:
                 self._entries[-1] = entry
         except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
-            self._failed("reading the backward pass", error)
+            self._parts.fail(_BACKWARD, error)
             return None, tape
         return entry, tape
 
@@ -167,7 +169,7 @@ class Strand:
                 bare_seconds=max((t.cadence.step_seconds for t in self._mine), default=0.0),
             )
         except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
-            self._failed("the probe through time", error)
+            self._parts.fail("the probe through time", error)
 
     def _wants_tape(self) -> bool:
         """Read each optimizer's first backward pass of a step; micro-batches repeat it."""
@@ -190,7 +192,7 @@ class Strand:
                     if id(parameter) not in read
                 )
         except Exception as error:  # noqa: BLE001
-            self._failed("closing the tape", error)
+            self._parts.fail(_BACKWARD, error)
 
     # -- an optimizer step -----------------------------------------------------------------
 
@@ -212,7 +214,7 @@ class Strand:
                 if training.due:
                     return self._with_closure_seen(optimizer, training, args, kwargs)
         except Exception as error:  # noqa: BLE001
-            self._failed("looking at the optimizer before its step", error)
+            self._parts.fail(_STEPS, error)
         return None
 
     def after_step(self, optimizer: Optimizer) -> None:
@@ -228,7 +230,7 @@ class Strand:
             training.after(optimizer, self._entries_of(optimizer, training))
             self._settle()
         except Exception as error:  # noqa: BLE001
-            self._failed("looking at the optimizer after its step", error)
+            self._parts.fail(_STEPS, error)
 
     def _settle(self) -> None:
         """Settle whether the coming step is sampled."""
@@ -264,7 +266,7 @@ class Strand:
                 try:
                     training.closure_ended(self._entries_of(optimizer, training))
                 except Exception as error:  # noqa: BLE001
-                    self._failed("looking at the optimizer in its step", error)
+                    self._parts.fail(_STEPS, error)
             return result
 
         if place:
@@ -318,7 +320,7 @@ class Strand:
             training.inside(self._joined, entry, before)
             self._settle()
         except Exception as error:  # noqa: BLE001
-            self._failed("looking at optimizers inside the backward pass", error)
+            self._parts.fail(_STEPS, error)
 
 
 def _roots(args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[Tensor]:
@@ -334,7 +336,7 @@ def _loss_of(
     roots: Sequence[Tensor], args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> Measured | None:
     """Return the loss: the sum of the scalars that backward starts from, None for others."""
-    if not roots or any(root.numel() != 1 for root in roots):
+    if not roots or any(root.numel() != 1 or root.is_complex() for root in roots):
         return None
     if roots[0].is_cpu:
         return float(sum(root.item() for root in roots))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import final
@@ -20,6 +20,7 @@ from .lags import LagCurve
 from .loss import LossTerm, read_term
 from .norms import Measured, norm
 from .parameters import SeenGradient, see_gradients
+from .parts import Parts
 from .quiet import quiet_ops
 from .spies import RootCall, Span
 from .vocabulary import MATCHED_OUTPUTS, is_native
@@ -86,7 +87,7 @@ class Tape:
         calls: calls of modules from outside, with what came out.
         read_sources: whether anomaly mode was on in the forward pass.
         statistics: by the base name of the nodes they apply to.
-        failed: told of an exception in our own code; the user's pass goes on.
+        parts: of the observer that still work; a kind of op that cannot be read is one.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Tape:
         calls: Sequence[RootCall],
         read_sources: bool,
         statistics: Mapping[str, Sequence[AbstractStatistic]],
-        failed: Callable[[str, Exception], None],
+        parts: Parts,
     ) -> None:
         path = walk(roots)
         self.record = TapeRecord(
@@ -108,9 +109,8 @@ class Tape:
             outputs=_outputs(path, calls),
         )
         self._statistics = statistics
-        self._failed = failed
+        self._parts = parts
         self._handles: list[RemovableHandle] = []
-        self._off: set[str] = set()
         consumers = [0] * len(path.nodes)
         for _, _, producer in path.edges:
             consumers[producer] += 1
@@ -153,6 +153,8 @@ class Tape:
         grad_inputs: tuple[Tensor | None, ...],
         grad_outputs: tuple[Tensor | None, ...],
     ) -> None:
+        if not self._parts.work(_reading(node)):
+            return
         try:
             if torch.is_grad_enabled():  # create_graph=True
                 with torch.no_grad():
@@ -160,7 +162,7 @@ class Tape:
             else:
                 self._measure(place, node, above_output, grad_inputs, grad_outputs)
         except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
-            self._failed("tape", error)
+            self._parts.fail(_reading(node), error)
 
     def _measure(
         self,
@@ -188,7 +190,8 @@ class Tape:
                 record.terms[place] = term
             return
         for statistic in self._statistics.get(base_name(node.name()), ()):
-            if statistic.code in self._off:
+            part = f"the statistic '{statistic.code}'"
+            if not self._parts.work(part):
                 continue
             try:
                 view = NodeView(
@@ -200,8 +203,7 @@ class Tape:
                 )
                 measured = statistic.measure(view)
             except Exception as error:  # noqa: BLE001
-                self._off.add(statistic.code)
-                self._failed(f"statistic {statistic.code}", error)
+                self._parts.fail(part, error)
                 continue
             if measured:
                 record.statistics[place] = {**record.statistics.get(place, {}), **measured}
@@ -210,6 +212,10 @@ class Tape:
 def _names(calls: Sequence[RootCall]) -> dict[int, str]:
     """Return the names of the parameters of the modules that were called from outside."""
     return {id(p): name for call in calls for name, p in call.module.named_parameters()}
+
+
+def _reading(node: Node) -> str:
+    return f"the reading of '{base_name(node.name())}'"
 
 
 def _saved(node: Node, name: str) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -11,7 +12,8 @@ from ..flow import FlowGraph
 from .examples import ExampleBook
 from .loss import TargetPool
 from .naming import Names, build_graph
-from .norms import resolve
+from .norms import dense, resolve
+from .parts import Parts
 from .recorder import Recorder
 from .scaling import Scaled, unscaled
 from .tape import TapeRecord
@@ -19,6 +21,8 @@ from .time_rows import write_curves
 
 _WEIGHT_STATISTICS = frozenset({"scale"})
 _MOST_GRAPHS = 8  # a model whose graph changes at every step is renamed each time, not stored
+_TERMS, _INPUTS = "the reading of the loss", "the reading of inputs"
+_EXAMPLES, _LAGS = "the gathering of examples", "the reading of time"
 _CHECKED_INPUTS = 64  # steps whose inputs are checked for NaN; a broken pipeline shows at once
 
 
@@ -32,7 +36,8 @@ class TapeRows:
         knows_sources: whether a graph with the user's source lines was seen.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, parts: Parts) -> None:
+        self._parts = parts
         self._recorder = recorder
         self._graphs: dict[int, FlowGraph] = {}
         self._pools: dict[str, TargetPool] = {}
@@ -61,12 +66,24 @@ class TapeRows:
             for statistic, number in measured.items():
                 kind = Kind.WEIGHT if statistic in _WEIGHT_STATISTICS else Kind.ACTIVATION
                 add(step, ops[place].path, kind, statistic, number)
-        self._write_terms(step, record, graph, scaled)
-        write_curves(self._recorder, step, record.curves, names)
+        self._apart(_TERMS, lambda: self._write_terms(step, record, graph, scaled))
+        self._apart(_LAGS, lambda: write_curves(self._recorder, step, record.curves, names))
+        self._apart(_INPUTS, lambda: self._write_inputs(step, record))
+
+    def _apart(self, part: str, write: Callable[[], None]) -> None:
+        """Write one part; that it fails costs this part alone."""
+        if not self._parts.work(part):
+            return
+        try:
+            write()
+        except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
+            self._parts.fail(part, error)
+
+    def _write_inputs(self, step: int, record: TapeRecord) -> None:
         given = [x for call in record.calls for x in call.inputs if x.is_floating_point()]
         if given and step < _CHECKED_INPUTS:
-            broken = sum(torch.count_nonzero(~torch.isfinite(x)) for x in given)
-            add(step, "input", Kind.ACTIVATION, "nonfinite", broken)
+            broken = sum(torch.count_nonzero(~torch.isfinite(dense(x))) for x in given)
+            self._recorder.add(step, "input", Kind.ACTIVATION, "nonfinite", broken)
 
     def _graph_of(self, record: TapeRecord, names: Names) -> FlowGraph:
         signature = record.walk.signature
@@ -106,4 +123,5 @@ class TapeRows:
         self._recorder.add(step, "loss", Kind.LOSS, "unread", total - seen)
         self._recorder.add(step, "loss", Kind.LOSS, "floor", total - seen + least)
         if len(record.terms) == 1:
-            self.book.add(record.calls, next(iter(record.terms.values())))
+            term = next(iter(record.terms.values()))
+            self._apart(_EXAMPLES, lambda: self.book.add(record.calls, term))

@@ -22,13 +22,15 @@ from .naming import Names, names_of
 from .norms import Measured, is_zero, joint
 from .parameter_rows import ParameterRows
 from .parameters import Before, SeenGradient, before_step, given_norms, kept, trainable
-from .recorder import Recorder, warn_once
+from .parts import Parts
+from .recorder import Recorder
 from .scaling import Scaled, unscaled
 from .tape import TapeRecord
 from .tape_rows import TapeRows
 
 _CHECKED_VERSIONS = 8  # samples at which gradients of the same version are measured again
 _SOURCE_TRIES = 3
+_PARAMETERS, _TAPE = "the reading of parameters", "the reading of the tape"
 _MOVED = 3.0  # a loss this many spreads above its recent level asks for denser samples
 
 
@@ -53,6 +55,7 @@ class Training:
         recorder: where values go.
         script: name of the script, for the record.
         model: the root module where the user gave it.
+        parts: of the observer that still work.
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class Training:
         recorder: Recorder,
         script: str = "",
         model: nn.Module | None = None,
+        parts: Parts,
     ) -> None:
+        self._parts = parts
         self.cadence = cadence
         self.recorder = recorder
         self.steps = 0
@@ -76,7 +81,7 @@ class Training:
         self._script = script
         self._model = weakref.ref(model) if model is not None else None
         self._names: Names | None = None
-        self._tapes = TapeRows(recorder)
+        self._tapes = TapeRows(recorder, parts)
         self._reached: set[int] = set()
         self._sampled: list[int] = []
         self._parameter_records: tuple[ParameterRecord, ...] = ()
@@ -182,10 +187,11 @@ class Training:
             self.recorder.loss(step, loss)
         if self._before is not None:
             self._optimizer = weakref.ref(optimizer)
-            try:
-                self._sample(step, optimizer, entries, self._before)
-            except Exception as error:  # noqa: BLE001 (a sample that fails costs a sample)
-                warn_once("the parameters' reading", error)
+            if self._parts.work(_PARAMETERS):
+                try:
+                    self._sample(step, optimizer, entries, self._before)
+                except Exception as error:  # noqa: BLE001
+                    self._parts.fail(_PARAMETERS, error)
             self._source_tries += 1
             self._sampled.append(step)
             self._sampled = self.recorder.thin(self._sampled)
@@ -225,13 +231,13 @@ class Training:
     ) -> None:
         self._settings = _settings(optimizer)
         record = next((entry.record for entry in entries if entry.record is not None), None)
-        if record is not None:
+        if record is not None and self._parts.work(_TAPE):
             try:
                 names = self._name_parameters(before.parameters, record)
                 self._tapes.write(step, record, names, self._scaled)
                 self._reached.update(id(p) for p in record.parameters)
             except Exception as error:  # noqa: BLE001
-                warn_once("the tape's reading", error)
+                self._parts.fail(_TAPE, error)
         # a gradient reaches what the tape cannot open too (a reentrant checkpoint), or what
         # another backward pass than the one read has reached
         arrived = zip(before.parameters, before.gradient, strict=True)
@@ -335,7 +341,7 @@ class Training:
         try:
             learned = learn(self._tapes.book)
         except Exception as error:  # noqa: BLE001
-            warn_once("the reference learner", error)
+            self._parts.fail("the reference learner", error)
             learned = None
         if learned is not None:
             last = self._sampled[-1] if self._sampled else 0

@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from .._catalog import collect
 from .._contracts import AbstractSink, AbstractStatistic
 from .examples import ExampleBook
-from .recorder import warn_once
+from .parts import Parts
 from .roll import Roll
 from .scaling import Scaled, ScalerSeam
 from .strand import StepArguments, Strand
@@ -62,6 +62,7 @@ class Watch:
     ) -> None:
         self._tape_on = tape
         self._statistics = _by_node() if tape else {}
+        self._parts = Parts()
         self._roll = Roll(
             model=model,
             only=optimizer,
@@ -70,14 +71,14 @@ class Watch:
             folder=folder,
             sinks=sinks,
             script=script,
+            parts=self._parts,
         )
         self._strands: dict[int, Strand] = {}
-        self._scaler = ScalerSeam(self._skipped_step, self._failed)
+        self._scaler = ScalerSeam(self._skipped_step, self._parts.fail)
         self._anomaly_before = False
         self._handles: list[RemovableHandle] = []
         self._backward: Callable[..., None] | None = None
         self._wrapper: Callable[..., None] | None = None
-        self._failed_once: set[str] = set()
 
     @property
     def trainings(self) -> list[Training]:
@@ -124,11 +125,6 @@ class Watch:
         if ours and not self._anomaly_before:
             torch.set_anomaly_enabled(False)
 
-    def _failed(self, what: str, error: Exception) -> None:
-        if what not in self._failed_once:
-            self._failed_once.add(what)
-            warn_once(what, error)
-
     # -- to the strand of the thread -------------------------------------------------------
 
     def _strand(self) -> Strand | None:
@@ -141,7 +137,7 @@ class Watch:
                 self._roll,
                 tape=self._tape_on,
                 statistics=self._statistics,
-                failed=self._failed,
+                parts=self._parts,
             )
             self._strands[thread] = known
         return known

@@ -84,9 +84,8 @@ class _Values:
         self._readings, self._step = readings, step
 
     def get(self, op: Op, kind: Kind, statistic: str) -> float | None:
-        steps, values = self._readings.series(op.path, kind, statistic)
-        found = values[steps == self._step]
-        return float(found[0]) if found.size and math.isfinite(found[0]) else None
+        value = self._readings.at(self._step, op.path, kind, statistic)
+        return value if value is not None and math.isfinite(value) else None
 
     def log_norm(self, op: Op) -> float | None:
         value = self.get(op, Kind.ACTIVATION_GRAD, "norm")
