@@ -91,12 +91,16 @@ def test_a_script_without_torch_gets_a_clear_message_and_its_own_exit_code(faked
     ending = faked.gradfuga("run", "--fail-on", "mild", "--json", "d.json", "plain.py")
     assert (ending.code, ending.out) == (7, "hi\n")
     assert "No training seen: the script did not import torch" in ending.err
-    # whoever asked for the file will read it: it is there, and says why it holds no verdict
-    document = json.loads((faked.folder / "d.json").read_text("utf-8"))
+    assert faked.runs == []
+
+
+def test_the_asked_for_document_is_there_without_a_training_and_says_why(shell):
+    shell.write("plain.py", "print('hi')")
+    assert shell.gradfuga("run", "--json", "d.json", "plain.py").code == 0
+    document = json.loads((shell.folder / "d.json").read_text("utf-8"))
     assert document["verdict"] == "inconclusive"
     assert "did not import torch" in document["inconclusive_because"]
     assert document["run"]["script"] == "plain.py"
-    assert faked.runs == []
 
 
 def test_a_script_that_never_steps_gets_a_clear_message(faked):

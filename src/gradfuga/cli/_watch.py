@@ -155,7 +155,7 @@ class _Watch:
             from ..readings import Readings, RunRecord
 
             nothing = Readings(record=RunRecord(script=self._program.target))
-            diagnosis = replace(diagnose(nothing), inconclusive_because=reason)
+            diagnosis = replace(diagnose([nothing]), inconclusive_because=reason)
         except Exception as error:  # noqa: BLE001
             warn(_("The diagnosis failed: {error}").format(error=described(error)))
             return
