@@ -121,8 +121,8 @@ def _badness(diagnosis: Diagnosis) -> tuple[int, int, int]:
 
 def _one(readings: Readings, rules: Sequence[AbstractRule]) -> Diagnosis:
     case = build_case(readings)
-    judgement = judge(case)
     findings, skipped = _check(case, rules)
+    judgement = _settled(judge(case), findings)
     sick = judgement.verdict not in (Verdict.HEALTHY, Verdict.INCONCLUSIVE)
     if not sick:
         # without the consequence a symptom is worth a note, and a cause is a cause of nothing
@@ -150,6 +150,18 @@ def _one(readings: Readings, rules: Sequence[AbstractRule]) -> Diagnosis:
         model=readings.record.model,
     )
     return dataclasses.replace(diagnosis, prescriptions=tuple(prescribe(diagnosis)))
+
+
+def _settled(judgement: Judgement, findings: Sequence[Finding]) -> Judgement:
+    """Settle by a cause what is open only because nothing is known to be wrong.
+
+    That the data is left over when everything else is excluded is no such cause.
+    """
+    known = frozenset(_CAUSES_OF[Verdict.STALLED]) - {"data_or_labels"}
+    found = any(each.role is Role.CAUSE and each.cause in known for each in findings)
+    if found and judgement.why in (Why.FLOWS_UNSETTLED, Why.NOTHING_FOUND):
+        return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.FLOWS)
+    return judgement
 
 
 def _order(finding: Finding) -> tuple[int, int, float]:

@@ -97,3 +97,8 @@ def recurrent(training: Training, times: int = 6) -> Training:
 def slow(case: Case, **changed: Any) -> Case:
     """Return `case` as a training that moves too little to tell, though not nothing."""
     return at(case, **{"pace": 1e-3, "turned": 0.1, **changed})
+
+
+def stopped(training: Training, *, after: int) -> Training:
+    """Return `training` with weights that move up to step `after` and no more."""
+    return training.everywhere(Kind.UPDATE, "norm", by_step(0.05, 0.0, until=after))

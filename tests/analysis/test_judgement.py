@@ -17,6 +17,7 @@ from analysis.changes import (
     slow,
     softmax_too_many,
     starving,
+    stopped,
     unreached,
 )
 from gradfuga._types import Axis, Kind, Severity, Verdict
@@ -46,7 +47,9 @@ HEALTHY = verdict("healthy", Why.LEARNS)
 VANISHING = verdict("vanishing", Why.NEVER_LEARNS, "fatal", "depth")
 EXPLODING = verdict("exploding", Why.NEVER_LEARNS, "fatal", "depth")
 STALLED = {why: verdict("stalled", why, "fatal") for why in Why}
-FLOWS = STALLED[Why.FLOWS]
+FLOWS = UNCLEAR[Why.FLOWS_UNSETTLED]
+STANDS = verdict("stalled", Why.FLOWS, "serious")
+HIDDEN, WEAK = UNCLEAR[Why.HIDDEN_BY_NOISE], UNCLEAR[Why.LEARNS_WEAKLY]
 TOO_SHORT, UNKNOWN = UNCLEAR[Why.TOO_SHORT], UNCLEAR[Why.CEILING_UNKNOWN]
 LEARNS_LITTLE = UNCLEAR[Why.LEARNS_LITTLE]
 BORN_DEAD = verdict("dead_units", Why.BORN_DEAD, "fatal")
@@ -64,6 +67,10 @@ BLIND = IDLE.without_baseline()
 POOR_VANISHING = verdict("vanishing", Why.POOR, "serious", "depth")
 POOR_STARVES = verdict("vanishing", Why.STARVES, "serious", "depth")
 STARVES = verdict("vanishing", Why.STARVES, "fatal", "depth")
+
+# no better than a constant, by far; and by a little, which shows only in pairs
+NOISY = IDLE.with_losses([BASELINE + 0.5 * (-1) ** step for step in range(100)])
+WEAKLY = NOISY.reading("loss", Kind.LOSS, "gain", dict.fromkeys(range(50, 100), 0.04))
 
 EVERY_REASON = {
     "no step": (Readings(), UNCLEAR[Why.NOTHING_SEEN]),
@@ -127,6 +134,24 @@ EVERY_REASON = {
     "slow": (slow(IDLE.case), TOO_SHORT),
     "falls": (IDLE.with_losses(FALLING), UNCLEAR[Why.STILL_FALLING]),
     "flows": (IDLE, FLOWS),
+    "flows where a reference learns": (IDLE.with_reference(0.9), STANDS),
+    "flows where a reference finds nothing": (
+        IDLE.with_reference(0.0),
+        UNCLEAR[Why.NOTHING_FOUND],
+    ),
+    "moves no more": (stopped(IDLE, after=16), STALLED[Why.STOPPED]),
+    "poor and moves no more": (stopped(POOR, after=16), verdict("stalled", Why.STOPPED, "serious")),
+    "a weak signal": (WEAKLY, WEAK),
+    "a weak signal that a reference confirms": (WEAKLY.with_reference(0.04), HEALTHY),
+    "a weak signal and low": (low(WEAKLY.case, -2.0), UNKNOWN),
+    "a weak signal of much": (WEAKLY.with_reference(0.9), STANDS),
+    "hidden": (NOISY, HIDDEN),
+    "hidden and low": (low(NOISY.case, -2.0), HIDDEN),
+    "hidden and low later": (at(NOISY.case, late=-2.0), HIDDEN),
+    "hidden and very low": (low(NOISY.case, -3.0), VANISHING),
+    "hidden and high": (NOISY.gains(linear=10.0), HIDDEN),
+    "hidden and decayed": (decayed(NOISY), HIDDEN),
+    "hidden from all but the reference": (low(NOISY.with_reference(0.9).case, -2.0), VANISHING),
 }
 
 
@@ -154,7 +179,7 @@ UNTOUCHED = [name for name, (made, _) in EVERY_REASON.items() if isinstance(made
 def test_the_loss_times_a_constant_changes_no_verdict(name, factor):
     made, expected = EVERY_REASON[name]
     case = made.case
-    scaled = {(Kind.LOSS, each) for each in ("value", "baseline", "floor")}
+    scaled = {(Kind.LOSS, each) for each in ("value", "baseline", "floor", "gain")}
     scaled |= {(Kind.ACTIVATION_GRAD, "norm"), (Kind.WEIGHT_GRAD, "norm")}
     rows = [
         replace(row, value=factor * row.value) if (row.kind, row.statistic) in scaled else row
@@ -236,8 +261,9 @@ THRESHOLDS = {
         0.05,
         BELOW,
         TOO_SHORT,
-        FLOWS,
+        UNCLEAR[Why.NOTHING_FOUND],
     ),
+    "a telling reference": (lambda v: IDLE.with_reference(v).case, 0.1, BELOW, STANDS, FLOWS),
 }
 
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from gradfuga._types import Kind
 from gradfuga.analysis.progress import mann_kendall, measure_progress
-from gradfuga.readings import Reading, Readings
+from gradfuga.readings import Reading, Readings, RunRecord
 
 BASELINE = 1.5
 
 
-def training(losses, *, baseline=BASELINE, floor=0.0, scale=1.0, reference=None):
+def training(losses, *, baseline=BASELINE, floor=0.0, scale=1.0, reference=None, gains=None):
     """Readings of a run with these losses, its baseline sampled at every tenth step."""
     rows = [Reading(k, "loss", Kind.LOSS, "value", scale * x) for k, x in enumerate(losses)]
     for step in range(0, len(losses), 10):
@@ -26,7 +26,9 @@ def training(losses, *, baseline=BASELINE, floor=0.0, scale=1.0, reference=None)
             rows.append(Reading(step, "loss", Kind.LOSS, "floor", scale * floor))
     if reference is not None:
         rows.append(Reading(len(losses) - 1, "loss", Kind.LOSS, "reference", reference))
-    return Readings(rows)
+    for step, gain in (gains or {}).items():
+        rows.append(Reading(step, "loss", Kind.LOSS, "gain", scale * gain))
+    return Readings(rows, record=RunRecord(steps=len(losses)))
 
 
 def noisy(level, steps=200, noise=0.05, seed=0):
@@ -73,7 +75,9 @@ def test_the_scale_of_the_loss_is_nothing(scale):
     for name in ("u", "error", "trend"):
         assert getattr(scaled, name) == pytest.approx(getattr(plain, name), rel=1e-9)
     same = {"baseline": 0.0, "first": 0.0, "last": 0.0, "u": 0.0, "error": 0.0, "trend": 0.0,
-            "reference": 0.0}  # fmt: skip
+            "reference": 0.0, "reference_error": 0.0, "gain": 0.0, "gain_error": 0.0}  # fmt: skip
+    assert scaled.most == pytest.approx(plain.most, rel=1e-9)
+    same["most"] = 0.0
     assert replace(scaled, **same) == replace(plain, **same)
 
 
@@ -95,6 +99,72 @@ def test_the_error_of_u_covers_its_scatter():
     seen = [measure_progress(training(noisy(1.0, noise=0.3, seed=s))) for s in range(200)]
     scatter = float(np.std([each.u for each in seen]))
     assert scatter <= float(np.median([each.error for each in seen])) <= 2.0 * scatter
+
+
+def paired(gains, *, start=100, **changed):
+    """Progress of a run at its baseline, noisy, with these gains from step `start` of 200 on."""
+    by_step = dict(enumerate(gains, start=start))
+    return measure_progress(training(noisy(BASELINE, noise=0.3), gains=by_step, **changed))
+
+
+def test_pairs_tell_a_weak_signal_from_none_where_the_losses_cannot():
+    rng = np.random.default_rng(0)
+    found = paired(BASELINE * (0.02 + 0.03 * rng.standard_normal(60)))
+    assert not found.informed
+    assert found.error > 0.03  # of the losses alone
+    assert found.gain == pytest.approx(0.02, abs=3 * found.gain_error)
+    assert found.gain_error == pytest.approx(0.03 / math.sqrt(60), rel=0.3)
+    assert found.weak
+    assert not found.nothing
+    clear = paired(BASELINE * (0.1 + 0.03 * rng.standard_normal(60)))
+    assert clear.informed  # though the losses alone would not tell
+    assert clear.u - 2.0 * clear.error < 0.05
+    assert not clear.poor
+    none = paired(BASELINE * 0.03 * rng.standard_normal(60))
+    assert not none.weak
+
+
+@pytest.mark.parametrize("tail", [2.0, 3.0, 30.0])
+def test_gains_around_zero_are_not_taken_for_a_signal(tail):
+    """At most one in a thousand, however heavy the tails of symmetric noise (Efron 1969)."""
+    rng = np.random.default_rng(1)
+    taken = sum(paired(rng.standard_t(tail, 40)).weak for _ in range(1000))
+    assert taken <= 3
+
+
+def test_thirteen_pairs_cannot_be_beyond_chance_and_fourteen_can():
+    assert not paired([0.05] * 13).weak
+    assert paired([0.05] * 14).weak
+
+
+def test_pairs_of_the_first_half_do_not_count():
+    early = paired([0.5] * 60, start=80)
+    assert early.gain == pytest.approx(0.5 / BASELINE)
+    assert early.gain_error == 0.0
+    nothing = paired([*[0.5] * 60, *[0.0] * 40], start=40)
+    assert nothing.gain == 0.0
+    assert not nothing.weak
+
+
+def test_nothing_is_known_to_be_learned_where_the_noise_leaves_no_room():
+    assert paired([-0.001, 0.001] * 20).nothing
+    assert not paired([-0.5, 0.5] * 20).nothing  # a gain of .1 may hide in this
+    # a reference that learns the same examples leaves less room
+    lagging = paired([-0.5, 0.5] * 20, reference=0.9)
+    assert lagging.lags
+    assert lagging.nothing
+    assert not paired([-0.5, 0.5] * 20, reference=0.09).lags  # next to nothing there
+
+
+def test_the_most_that_may_have_been_learned_covers_what_was():
+    """One-sided, p = .023 at the normal law; few pairs are given more room."""
+    rng = np.random.default_rng(2)
+    for count in (4, 7, 30):
+        missed = sum(
+            paired(BASELINE * (0.02 + 0.1 * rng.standard_normal(count))).most < 0.02
+            for _ in range(400)
+        )
+        assert missed <= 400 * 0.04
 
 
 def test_a_loss_that_still_falls_is_seen_and_one_that_does_not_is_not():

@@ -224,8 +224,8 @@ def test_a_loss_at_the_best_constant_is_no_progress():
     assert finding.evidence[1].observed == pytest.approx(0.0, abs=1e-3)
 
 
-@pytest.mark.parametrize(("loss", "found"), [(1.91, True), (1.89, False)])
-def test_progress_begins_at_a_twentieth_of_the_way(loss, found):
+@pytest.mark.parametrize(("loss", "found"), [(1.985, True), (1.975, False)])
+def test_nothing_learned_ends_at_a_hundredth_of_the_way(loss, found):
     noise = [loss + each - BASELINE for each in STANDING]
     assert fires(NO_PROGRESS, Training().with_losses(noise)) is found
 

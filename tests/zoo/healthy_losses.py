@@ -90,6 +90,61 @@ def imbalanced(seed: int) -> float:
         return class_progress(torch.cat((torch.zeros_like(z), z), 1), y)
 
 
+def rare_clicks(seed: int) -> float:
+    """One click in 40, from users and items that like each other a little; judged on new pairs."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    tastes, appeal = torch.randn(2, 60, generator=generator) * 0.6
+
+    def draw(count: int) -> tuple[Tensor, Tensor, Tensor]:
+        user, item = torch.randint(60, (2, count), generator=generator)
+        chance = torch.sigmoid(tastes[user] + appeal[item] - 3.8)
+        return user, item, torch.bernoulli(chance, generator=generator)
+
+    users, items = nn.Embedding(60, 4), nn.Embedding(60, 4)
+    for table in (users, items):
+        nn.init.normal_(table.weight, std=0.1)
+    tower = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+    parameters = [*users.parameters(), *items.parameters(), *tower.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=5e-3)
+
+    def score(user: Tensor, item: Tensor) -> Tensor:
+        return tower(torch.cat((users(user), items(item)), -1)).squeeze(-1)
+
+    for _ in range(500):
+        user, item, click = draw(256)
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(score(user, item), click).backward()
+        optimizer.step()
+    with torch.no_grad():
+        user, item, click = draw(40_000)
+        z = score(user, item)
+        return class_progress(torch.stack((torch.zeros_like(z), z), 1), click.long())
+
+
+def hardly_predictable(seed: int) -> float:
+    """A regression with an attainable R2 of .04, in epochs over a DataLoader; on new examples."""
+    torch.manual_seed(seed)
+    direction = F.normalize(torch.randn(12), dim=0)
+
+    def draw(count: int) -> tuple[Tensor, Tensor]:
+        x = torch.randn(count, 12)
+        return x, (0.2 * x @ direction + 0.98 * torch.randn(count))[:, None]
+
+    x, y = draw(6000)
+    model = nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    for _ in range(6):
+        for pick in torch.randperm(len(x)).split(100):
+            loss = F.mse_loss(model(x[pick]), y[pick])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        x, y = draw(40_000)
+        return value_progress(model(x), y)
+
+
 def noisy_regression(seed: int, *, repaired: bool = False) -> float:
     """Diabetes: half of the variance is noise. Five ReLU layers at default initialisation, Adam."""
     torch.manual_seed(seed)
@@ -271,6 +326,8 @@ LOSSES: tuple[Member, ...] = (
         verdicts=UNSURE,
         control=partial(forty_classes, depth=5, repaired=True),
     ),
+    healthy(rare_clicks, name="rare_clicks_weak_signal", reaches=0.02, verdicts=UNSURE),
+    healthy(hardly_predictable, name="regression_weak_signal", reaches=0.02, verdicts=UNSURE),
     healthy(letters, name="letters_tied_embedding", reaches=0.3),
     healthy(several_losses, name="several_losses_dict_output", reaches=0.8),
     healthy(autoencoder, name="tied_autoencoder", reaches=0.6),

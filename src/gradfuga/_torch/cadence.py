@@ -62,7 +62,9 @@ class Cadence:
     def _in_startup(self) -> bool:
         return self.startup_samples < STARTUP_SAMPLES and self.startup_seconds < STARTUP_SECONDS
 
-    def note(self, step: int, *, seconds: float, ours: float, sampled: bool) -> None:
+    def note(
+        self, step: int, *, seconds: float, ours: float, sampled: bool, glimpsed: float = 0.0
+    ) -> None:
         """Learn from one finished step.
 
         Args:
@@ -70,11 +72,14 @@ class Cadence:
             seconds: how long it took, ours included.
             ours: how long our own code ran in it, as far as it is timed from inside.
             sampled: whether it was sampled.
+            glimpsed: the part of `ours` that a glimpse took. Glimpses grow rarer with the steps,
+                as start-up samples do, and are reported with them.
         """
         if not sampled:
             self._bare_steps.append(seconds - ours)
             self.bare += max(seconds - ours, 0.0)
-            self.spent += ours
+            self.spent += ours - glimpsed
+            self.startup_seconds += glimpsed
             return
         # what the hooks cost outside our own code shows only as a longer step; an epoch's end
         # in the same step must not be charged to us, hence the bound

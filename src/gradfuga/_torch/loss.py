@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -11,10 +11,13 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from ..flow import base_name
+from .norms import Measured, settled
 from .spies import RootCall
 
 _MEAN, _SUM = 1, 2  # torch's codes for the reduction of a loss
 _MOST_COLUMNS = 65_536  # targets with more columns are pooled over all of them
+_LEAST = 1e-300  # so that one can divide by the weights of a batch that has none
+_REWEIGHTINGS = 10  # of the best constant of a robust loss; each halves what is left, or better
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +29,9 @@ class LossTerm:
         value: what the term adds to the total loss, 0-d.
         weight: what one unit of the mean elementwise loss adds to the total loss, 0-d.
         moments: sufficient statistics of the targets, for pooling over batches: class weights
-            `[K]`; or count, sum and sum of squares by column `[3, K]`.
+            `[K]`; count, sum and sum of squares by column `[3, K]`; for "robust" the number of
+            targets and the summed loss of their best constant `[2]`.
         target: the batch's targets, detached.
-        input_slot: the op's input that is the prediction.
         least: what the term adds at the best possible prediction: the targets' own entropy where
             they are probabilities, such as grey values under binary cross entropy.
     """
@@ -38,38 +41,59 @@ class LossTerm:
     weight: Tensor
     moments: Tensor
     target: Tensor
-    input_slot: int = 0
     least: Tensor | float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """What the best constant prediction adds to the total loss.
+
+    Attributes:
+        pooled: over all targets seen so far.
+        here: on the targets of this batch, by the constant that is best for all seen so far.
+    """
+
+    pooled: Measured
+    here: Measured
 
 
 @final
 @dataclass
 class TargetPool:
-    """The targets of one loss term, pooled over the sampled batches."""
+    """The targets of one loss term, pooled over the batches that were looked at."""
 
     moments: Tensor | None = None
-    spread: list[float] = field(default_factory=list)
 
-    def add(self, term: LossTerm) -> float:
-        """Pool `term`'s targets; return what the best constant prediction adds to the loss."""
+    def add(self, term: LossTerm) -> Constant:
+        """Pool `term`'s targets; return what the best constant prediction adds to the loss.
+
+        The batch itself is part of the pool: the constant is fitted to it too, so that on average
+        no constant in time does better than `Constant.here`.
+        """
         same = self.moments is not None and self.moments.shape == term.moments.shape
         self.moments = self.moments + term.moments if same else term.moments  # type: ignore[operator]  # same implies a tensor
-        pooled = self.moments.to(torch.float64)
-        if term.family == "classes":
-            share = pooled / pooled.sum().clamp_min(1e-300)
-            unit = -(torch.xlogy(share, share)).sum()
-        elif term.family == "binary":
-            mean = (pooled[1] / pooled[0].clamp_min(1)).clamp(0, 1)
-            entropy = torch.xlogy(mean, mean) + torch.xlogy(1 - mean, 1 - mean)
-            unit = -entropy.mean()
-        else:
-            mean = pooled[1] / pooled[0].clamp_min(1)
-            variance = (pooled[2] / pooled[0].clamp_min(1) - mean.square()).clamp_min(0)
-            unit = variance.mean()
-        if term.family == "robust":
-            middle = term.target.to(torch.float64).median()
-            unit = (term.target.to(torch.float64) - middle).abs().mean()
-        return float(unit) * float(term.weight)
+        pooled, here = self.moments.to(torch.float64), term.moments.to(torch.float64)
+        weight = term.weight.to(torch.float64)
+        return Constant(
+            settled(_best(term.family, pooled, pooled) * weight),
+            settled(_best(term.family, here, pooled) * weight),
+        )
+
+
+def _best(family: str, targets: Tensor, pool: Tensor) -> Tensor:
+    """Return the mean loss on `targets` of the constant that is best for `pool`; both moments."""
+    if family == "classes":
+        share = pool / pool.sum().clamp_min(_LEAST)
+        return torch.xlogy(targets, share).sum().neg() / targets.sum().clamp_min(_LEAST)
+    if family == "robust":
+        return targets[1] / targets[0].clamp_min(1)
+    count = targets[0].clamp_min(1)
+    best, mean = pool[1] / pool[0].clamp_min(1), targets[1] / count
+    if family == "binary":
+        best = best.clamp(0, 1)
+        return (torch.xlogy(mean, best) + torch.xlogy(1 - mean, 1 - best)).mean().neg()
+    variance = (targets[2] / count - mean.square()).clamp_min(0)
+    return (variance + (mean - best).square()).mean()
 
 
 def read_term(node: Node, grad_output: Tensor, calls: Sequence[RootCall]) -> LossTerm | None:
@@ -173,24 +197,35 @@ def _squares(node: Node, gradient: Tensor) -> LossTerm | None:
     if prediction is None or target is None:
         return None
     error = (prediction - target).to(torch.float64)
+    weight = _weight(node, gradient, error)
+    wanted = target.expand_as(error)
     name = base_name(node.name())
     if name == "MseLoss":
-        each, family = error.square(), "squares"
-    else:
-        knee = float(getattr(node, "_saved_beta", getattr(node, "_saved_delta", 1.0)) or 1.0)
-        size = error.abs()
-        inner = 0.5 * size.square() / (knee if name == "SmoothL1Loss" else 1.0)
-        outer = size - 0.5 * knee if name == "SmoothL1Loss" else knee * (size - 0.5 * knee)
-        each, family = torch.where(size < knee, inner, outer), "robust"
-    weight = _weight(node, gradient, error)
-    return LossTerm(
-        family,
-        each.mean() * weight,
-        weight,
-        _moments(target.expand_as(error)),
-        target,
-        0 if sides[0] == "self" else 1,
-    )
+        value = error.square().mean() * weight
+        return LossTerm("squares", value, weight, _moments(wanted), target)
+    knee = float(getattr(node, "_saved_beta", getattr(node, "_saved_delta", 1.0)) or 1.0)
+    scale = 1.0 / knee if name == "SmoothL1Loss" else 1.0
+    value = scale * _huber(error, knee).mean() * weight
+    moments = _robust_moments(wanted.to(torch.float64), knee, scale)
+    return LossTerm("robust", value, weight, moments, target)
+
+
+def _huber(error: Tensor, knee: float) -> Tensor:
+    size = error.abs()
+    return torch.where(size < knee, 0.5 * size.square(), knee * (size - 0.5 * knee))
+
+
+def _robust_moments(target: Tensor, knee: float, scale: float) -> Tensor:
+    """Return the number of targets and the summed loss of their best constant, `[2]`.
+
+    The constant by iterated reweighting, from the median on (Huber 1964).
+    """
+    best = target.median()
+    for _ in range(_REWEIGHTINGS):
+        weights = knee / (target - best).abs().clamp_min(knee)
+        best = (weights * target).sum() / weights.sum()
+    loss = scale * _huber(target - best, knee).sum()
+    return torch.stack([torch.full_like(loss, target.numel()), loss])
 
 
 def _binary(node: Node, gradient: Tensor) -> LossTerm | None:

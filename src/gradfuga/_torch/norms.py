@@ -87,6 +87,11 @@ def resolve(values: Sequence[Measured]) -> list[float]:
     return out
 
 
+def settled(value: Tensor) -> Measured:
+    """Return the number that a 0-d tensor on the CPU holds, the tensor itself elsewhere."""
+    return float(value.item()) if value.is_cpu else value
+
+
 def is_zero(norm: Measured) -> bool:
     """Whether a norm is known to be zero; one still on its device is not waited for."""
     return isinstance(norm, float) and norm == 0.0

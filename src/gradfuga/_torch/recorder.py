@@ -97,9 +97,9 @@ class Recorder:
             return list(sampled)
         steps = np.asarray(sampled, dtype=np.int64)
         kept = steps[_thinned(steps, np.zeros(len(steps)))].tolist()
-        alive = frozenset(kept)
+        gone = frozenset(sampled).difference(kept)  # glimpses between the samples stay
         for series in self._rows.values():
-            places = [place for place, step in enumerate(series.steps) if step in alive]
+            places = [place for place, step in enumerate(series.steps) if step not in gone]
             series.keep(np.array(places, dtype=np.int64))
         return list(kept)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from .._contracts import AbstractStatistic
+from .glimpse import glimpse
 from .joined import Joined
 from .norms import Measured
 from .parameters import Before, before_step, merged, see_gradients, trainable
@@ -26,6 +27,7 @@ from .training import Entry, Training
 from .turns import Turns
 
 _BACKWARD, _STEPS = "the reading of backward passes", "the reading of optimizer steps"
+_GLIMPSES = "the glimpses of the loss"
 _MOST_ENTRIES = 64  # backward passes without a step (adversarial examples, say)
 
 StepArguments = tuple[tuple[object, ...], dict[str, object]]
@@ -63,6 +65,7 @@ class Strand:
         self._turns = Turns()
         self._time = TimeProbe()
         self._several = False  # whether more than one optimizer steps now, observed or not
+        self._alone: Training | None = None  # the one whose optimizer steps now, where it is one
         self._others = False  # whether one steps that is not observed
         self._stepped = False
         self.in_backward = False
@@ -150,6 +153,8 @@ class Strand:
                     tape.record.loss = entry.loss
                     entry.record = tape.record
                     self._probe_time(tape)
+            elif self._alone is not None and not self._entries and self._alone.wants_glimpse:
+                self._glimpse(entry, roots, args, kwargs)
             if len(self._entries) < _MOST_ENTRIES:
                 self._entries.append(entry)
             else:
@@ -158,6 +163,24 @@ class Strand:
             self._parts.fail(_BACKWARD, error)
             return None, tape
         return entry, tape
+
+    def _glimpse(
+        self,
+        entry: Entry,
+        roots: Sequence[Tensor],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> None:
+        """Look at the targets of a step that is not sampled."""
+        weighted = args[1] if len(args) > 1 else kwargs.get("grad_tensors")
+        if entry.loss is None or len(roots) != 1 or weighted is not None:
+            return
+        if not self._parts.work(_GLIMPSES):
+            return
+        try:
+            entry.glimpsed = glimpse(roots[0], entry.loss)
+        except Exception as error:  # noqa: BLE001
+            self._parts.fail(_GLIMPSES, error)
 
     def _probe_time(self, tape: Tape) -> None:
         try:
@@ -236,6 +259,7 @@ class Strand:
         """Settle whether the coming step is sampled."""
         awake = [each for each in self._mine if self._turns.awake(each)]
         self._several = self._others or len(awake) > 1
+        self._alone = awake[0] if len(awake) == 1 and not self._others else None
         self._sampling = any(each.due for each in awake)
         if self._sampling:
             self._sources_wanted = any(each.wants_sources for each in awake)

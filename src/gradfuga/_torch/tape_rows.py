@@ -10,9 +10,9 @@ import torch
 from .._types import Kind
 from ..flow import FlowGraph
 from .examples import ExampleBook
-from .loss import TargetPool
+from .loss_rows import LossRows
 from .naming import Names, build_graph
-from .norms import dense, resolve
+from .norms import dense
 from .parts import Parts
 from .recorder import Recorder
 from .scaling import Scaled, unscaled
@@ -32,6 +32,7 @@ class TapeRows:
 
     Attributes:
         graph: the largest one seen.
+        losses: the terms of the loss, and their targets pooled.
         book: examples of the task, for the reference learner.
         knows_sources: whether a graph with the user's source lines was seen.
     """
@@ -40,8 +41,8 @@ class TapeRows:
         self._parts = parts
         self._recorder = recorder
         self._graphs: dict[int, FlowGraph] = {}
-        self._pools: dict[str, TargetPool] = {}
         self.graph = FlowGraph()
+        self.losses = LossRows(recorder)
         self.book = ExampleBook()
         self.knows_sources = False
 
@@ -106,22 +107,6 @@ class TapeRows:
     def _write_terms(
         self, step: int, record: TapeRecord, graph: FlowGraph, scaled: Scaled | None
     ) -> None:
-        if record.loss is None or not record.terms:
-            return
-        scale = resolve([scaled.scale])[0] if scaled is not None else 1.0
-        total = resolve([record.loss])[0] / scale
-        seen = baseline = least = 0.0
-        for place, term in record.terms.items():
-            path = graph.ops[place].path
-            value = float(term.value) / scale
-            constant = self._pools.setdefault(path, TargetPool()).add(term) / scale
-            self._recorder.add(step, path, Kind.LOSS, "value", value)
-            self._recorder.add(step, path, Kind.LOSS, "baseline", constant)
-            seen, baseline = seen + value, baseline + constant
-            least += float(term.least) / scale
-        self._recorder.add(step, "loss", Kind.LOSS, "baseline", total - seen + baseline)
-        self._recorder.add(step, "loss", Kind.LOSS, "unread", total - seen)
-        self._recorder.add(step, "loss", Kind.LOSS, "floor", total - seen + least)
-        if len(record.terms) == 1:
-            term = next(iter(record.terms.values()))
+        term = self.losses.write(step, record, graph, scaled)
+        if term is not None:
             self._apart(_EXAMPLES, lambda: self.book.add(record.calls, term))

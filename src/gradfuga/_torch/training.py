@@ -17,6 +17,7 @@ from .._types import Kind
 from ..readings import ParameterRecord, Readings, RunRecord
 from .cadence import Cadence
 from .examples import ExampleBook
+from .glimpse import Glimpse
 from .joined import AnyOptimizer, Joined, name_of
 from .naming import Names, names_of
 from .norms import Measured, is_zero, joint
@@ -42,6 +43,7 @@ class Entry:
     record: TapeRecord | None = None
     gradients: Mapping[int, SeenGradient] = field(default_factory=dict)
     ours: float = 0.0
+    glimpsed: Glimpse | None = None  # now and then, of a step that is not sampled
     taken_by: list[int] = field(default_factory=list)  # optimizers that have stepped on it
 
 
@@ -101,6 +103,11 @@ class Training:
         """Return the optimizer's trainable parameters, none if it is gone."""
         optimizer = self._optimizer()
         return trainable(optimizer) if optimizer is not None else ()
+
+    @property
+    def wants_glimpse(self) -> bool:
+        """Whether the targets of the coming step are worth a look, and known how to be read."""
+        return self._tapes.losses.wants_glimpse(self.steps)
 
     @property
     def wants_sources(self) -> bool:
@@ -185,6 +192,8 @@ class Training:
         if loss is not None:
             loss = unscaled(loss, self._scaled)
             self.recorder.loss(step, loss)
+        seen = [entry.glimpsed for entry in entries]
+        glimpsed = self._tapes.losses.write_glimpse(step, seen, self._scaled)
         if self._before is not None:
             self._optimizer = weakref.ref(optimizer)
             if self._parts.work(_PARAMETERS):
@@ -205,10 +214,8 @@ class Training:
         ours = now - started + self._pre_seconds
         for entry in entries:
             ours += entry.ours
-        if self._last_end is not None:
-            self.cadence.note(step, seconds=now - self._last_end, ours=ours, sampled=sampled)
-        else:
-            self.cadence.note(step, seconds=ours, ours=ours, sampled=sampled)
+        seconds = now - self._last_end if self._last_end is not None else ours
+        self.cadence.note(step, seconds=seconds, ours=ours, sampled=sampled, glimpsed=glimpsed)
         self._last_end = now
         self.due = self.cadence.due(self.steps)
         if sampled or step % 64 == 0:

@@ -128,9 +128,23 @@ def _column_medians(values: Floats) -> Floats:
 
 def nobody_fed(case: Case) -> bool:
     """Whether no layer's weights move enough to learn anything in a run of this length."""
-    if case.update_ratio.size == 0 or np.isnan(case.update_ratio).all():
-        return False
-    return float(np.nanmax(case.update_ratio)) * case.total_steps < NOBODY_FED
+    known = case.update_ratio[np.isfinite(case.update_ratio)]
+    return bool(known.size) and float(known.max()) * case.total_steps < NOBODY_FED
+
+
+def stopped_step(case: Case) -> int | None:
+    """Return the sampled step from which on no weight moves any more; None while one does.
+
+    "No more" is what would come to less than a hundredth of a weight's size in a whole run.
+    """
+    found: int | None = None
+    for step, row in zip(case.steps, case.update_ratio, strict=True):
+        known = row[np.isfinite(row)]
+        if not known.size:
+            continue
+        moves = float(known.max()) * case.total_steps >= NOBODY_FED
+        found = None if moves else step if found is None else found
+    return found
 
 
 def path_starves_all(case: Case) -> bool:

@@ -32,6 +32,7 @@ from .conditions import (
     nonfinite_step,
     path_starves_all,
     starved_layers,
+    stopped_step,
     training_share,
     unreached_share,
     waiting_reach,
@@ -78,12 +79,17 @@ class Why(Enum):
     DECAYED = "decayed"
     PROBABILITIES = "probabilities"
     FLOWS = "flows"
+    NOTHING_FOUND = "nothing_found"
     NOT_FED = "not_fed"
+    STOPPED = "stopped"
     NOT_TRAINED = "not_trained"
     TOO_SHORT = "too_short"
     LEARNS_LITTLE = "learns_little"
     STILL_FALLING = "still_falling"
     CEILING_UNKNOWN = "ceiling_unknown"
+    LEARNS_WEAKLY = "learns_weakly"
+    HIDDEN_BY_NOISE = "hidden_by_noise"
+    FLOWS_UNSETTLED = "flows_unsettled"
     NO_BASELINE = "no_baseline"
     TIME_AXIS = "time_axis"
     NOTHING_SEEN = "nothing_seen"
@@ -113,6 +119,8 @@ def judge(case: Case) -> Judgement:
         return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.DEPTH if by_path else None, why)
     if case.progress.informed:
         return _informed(case)
+    if case.progress.weak and not case.progress.nothing:
+        return _weak(case)
     idle = training_share(case) < HALF_OF_THE_MODEL
     learns = not case.progress.known and clear_fall(case)
     if idle and case.total_steps >= FEWEST_STEPS and not learns:
@@ -141,6 +149,8 @@ def _informed(case: Case) -> Judgement:
         return _vanishing(Severity.SERIOUS, Why.STARVES)
     if progress.poor and training_share(case) < HALF_OF_THE_MODEL:
         return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.NOT_TRAINED)
+    if progress.poor and _stopped(case):
+        return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.STOPPED)
     if progress.poor:
         if symptom_stays or lost_share(case) >= LOST_SHARE:
             return _vanishing(Severity.SERIOUS, Why.POOR)
@@ -155,6 +165,15 @@ def _informed(case: Case) -> Judgement:
     return _healthy(case)
 
 
+def _weak(case: Case) -> Judgement:
+    """It has learned a little, by more than chance; memorised examples look the same."""
+    if late_lowest(case) < -REACH_LIMIT or lost_share(case) >= LOST_SHARE or grew_dead(case):
+        return _open(Why.CEILING_UNKNOWN)
+    progress = case.progress
+    confirmed = progress.reference > 2.0 * progress.reference_error
+    return _healthy(case) if confirmed else _open(Why.LEARNS_WEAKLY)
+
+
 def _uninformed(case: Case) -> Judgement:
     start_low = lowest_reach(case.reach[0], case.layers)
     start_high = highest_reach(case.reach[0], case.layers)
@@ -165,6 +184,8 @@ def _uninformed(case: Case) -> Judgement:
     if start_high > REACH_LIMIT and not (nobody_fed(case) and not clipped_away(case)):
         if not seen_enough or (case.record.interrupted and not moved):
             return _open(Why.TOO_SHORT)
+        if not case.progress.nothing:
+            return _open(Why.HIDDEN_BY_NOISE)
         return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.DEPTH, Why.NEVER_LEARNS)
     mild = start_low > -SERIOUS_REACH  # as healthy runs start too: a graver fault goes before it
     graver = (
@@ -180,10 +201,8 @@ def _uninformed(case: Case) -> Judgement:
             start_low < -SERIOUS_REACH and path_starves_all(case)
         )
         if seen_enough and (moved or beyond_rate):
-            return _vanishing(Severity.FATAL, Why.NEVER_LEARNS)
-        if seen_enough and nobody_fed(case):
-            return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NOT_FED)
-        return _open(Why.TOO_SHORT)
+            return _vanishing_or_hidden(case, start_low)
+        return _unfed(case) if seen_enough else _open(Why.TOO_SHORT)
     return _fine_at_start(case, seen_enough=seen_enough)
 
 
@@ -194,24 +213,65 @@ def _fine_at_start(case: Case, *, seen_enough: bool) -> Judgement:
     if case.progress.u < WORSE_THAN_CONSTANT and seen_enough:
         return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.WORSE)
     if weights_decayed(case):
+        if not case.progress.nothing:
+            return _open(Why.HIDDEN_BY_NOISE)
         return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.DECAYED)
     if case.graph.double_softmax is not None and seen_enough:
         return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.PROBABILITIES)
-    if late_lowest(case) < -REACH_LIMIT or waiting_reach(case) < -REACH_LIMIT:
-        if not seen_enough:
-            return _open(Why.TOO_SHORT)
-        return _vanishing(Severity.FATAL, Why.NEVER_LEARNS)
-    if nobody_fed(case) and seen_enough:
-        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NOT_FED)
+    low = min(late_lowest(case), waiting_reach(case), key=lambda each: (each != each, each))  # noqa: PLR0124
+    if low < -REACH_LIMIT:
+        return _vanishing_or_hidden(case, low) if seen_enough else _open(Why.TOO_SHORT)
+    if seen_enough and (nobody_fed(case) or _stopped(case)):
+        return _unfed(case)
     if has_time_axis(case.graph):
         return _open(Why.TIME_AXIS)
+    return _flowing(case, seen_enough=seen_enough)
+
+
+def _flowing(case: Case, *, seen_enough: bool) -> Judgement:
+    """Nothing was learned and nothing is known to be wrong: an exclusion, and never fatal.
+
+    Only a reference that learns the same examples is evidence against the network; one that
+    finds nothing has perhaps not seen enough of them.
+    """
+    progress = case.progress
     # that a reference model finds nothing to learn either is a second witness
-    nothing_there = _moved(case) and case.progress.reference < NOTHING_TO_LEARN
-    if not seen_enough or not (_half_turned(case) or nothing_there):
+    nothing_there = progress.reference + 2.0 * progress.reference_error < NOTHING_TO_LEARN
+    if not seen_enough or not (_half_turned(case) or (_moved(case) and nothing_there)):
         return _open(Why.TOO_SHORT)
-    if case.progress.falling:
+    if progress.falling:
         return _open(Why.STILL_FALLING)
-    return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.FLOWS)
+    if progress.lags:
+        return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.FLOWS)
+    if progress.weak:
+        return _open(Why.LEARNS_WEAKLY)
+    if not progress.nothing:
+        return _open(Why.HIDDEN_BY_NOISE)
+    if nothing_there:
+        return _open(Why.NOTHING_FOUND)
+    return _open(Why.FLOWS_UNSETTLED)
+
+
+def _vanishing_or_hidden(case: Case, reach: float) -> Judgement:
+    """A reach as low as in healthy runs accuses only where it is known that nothing was learned."""
+    if reach > -SERIOUS_REACH and not case.progress.nothing:
+        return _open(Why.HIDDEN_BY_NOISE)
+    return _vanishing(Severity.FATAL, Why.NEVER_LEARNS)
+
+
+def _unfed(case: Case) -> Judgement:
+    """The weights do not move, or not any more; more steps like these would change nothing."""
+    if nobody_fed(case):
+        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NOT_FED)
+    if _stopped(case):
+        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.STOPPED)
+    return _open(Why.TOO_SHORT)
+
+
+def _stopped(case: Case) -> bool:
+    """Whether no weight has moved over the second half of the run."""
+    step = stopped_step(case)
+    return step is not None and 2 * step <= case.total_steps
 
 
 def _without_baseline(case: Case) -> Judgement:

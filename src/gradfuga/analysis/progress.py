@@ -23,7 +23,16 @@ POOR = 0.5
 LIKE_REFERENCE = 0.8
 # Below this the reference itself has found next to nothing: it says nothing about the task.
 TELLING_REFERENCE = 0.1
+# Progress is a gain where its self-normalized sum is larger: sum(g) / sqrt(sum(g^2)) over the
+# second half of the run, of the losses that the best constant would have had on the very same
+# batches less the network's. A network without knowledge has E[g] <= 0 given its past: then this
+# happens once in 10,000 runs by the normal law, and at most once in 1,000 whatever the law of the
+# noise, as long as it is symmetric: exp(-z^2 / 2), Efron 1969. It takes 14 pairs to get there.
+BEYOND_CHANCE = 3.72
+# Progress that could not be told from none by anybody who needs it: chosen.
+NOTHING = 0.01
 _LATE_SHARE, _LATE_LEAST = 0.2, 8
+_FEWEST_PAIRS = 4
 _BLOCKS = 12
 FALLING_Z = -2.5  # one-sided, p = .006
 _UNREAD = 0.1  # chosen: a part of the loss that could not be read and is more than a penalty
@@ -44,13 +53,23 @@ class Progress:
         error: standard error of `u`.
         reference: the `u` that a cheap reference model reaches on held-out examples of the same
             batches, a lower bound on what the task permits; NaN where there is none.
+        reference_error: its standard error, 0 where it is not known.
         half_step: the first step at which half of the final progress was made.
         falling: whether the last half of the losses still falls (Mann-Kendall, z < -2.5).
         trend: that z.
         nonfinite_step: the first step with a NaN or infinite loss, None where there is none.
         first: the first loss, None where none was seen.
         last: the mean of the last losses, None where none was seen.
-        informed: `u` is above what a constant can do, by more than noise.
+        gain: the same progress from pairs: what the best constant would have lost on the same
+            batches less the network's loss, over the second half of the run, so that what the
+            batches differ by cancels; NaN where fewer than 4 were seen.
+        gain_error: its standard error.
+        most: the progress that the run may have made at most, one-sided, p = .023.
+        informed: `u` is above what memorising and a bias can do, by more than noise.
+        weak: not informed, yet `gain` is above zero by more than chance.
+        lags: less than half of what the task is known to permit, by more than both errors.
+        nothing: known to have learned less than a hundredth, or next to nothing of what the task
+            permits; a gain beyond chance may be as small as that.
         poor: less than half of what the task is known to permit.
         open: less than half of the way to zero, and it is not known whether the task permits more.
     """
@@ -60,6 +79,10 @@ class Progress:
     u: float
     error: float
     reference: float
+    reference_error: float
+    gain: float
+    gain_error: float
+    most: float
     half_step: int
     falling: bool
     trend: float
@@ -67,6 +90,9 @@ class Progress:
     first: float | None
     last: float | None
     informed: bool
+    weak: bool
+    lags: bool
+    nothing: bool
     poor: bool
     open: bool
 
@@ -80,8 +106,8 @@ def measure_progress(readings: Readings) -> Progress:
     good_steps, good = steps[finite], losses[finite]
     if good.size == 0:
         return Progress(
-            False, math.nan, math.nan, math.nan, math.nan, 0, False, 0.0,
-            nonfinite_step, None, None, False, False, False,
+            False, math.nan, math.nan, math.nan, math.nan, 0.0, math.nan, math.nan, math.nan,
+            0, False, 0.0, nonfinite_step, None, None, False, False, False, False, False, False,
         )  # fmt: skip
     late = good[-max(_LATE_LEAST, round(_LATE_SHARE * good.size)) :]
     last = float(late.mean())
@@ -96,16 +122,28 @@ def measure_progress(readings: Readings) -> Progress:
         known = gain - 2.0 * _standard_error(late) / learnable > INFORMED
     u = (learnable + floor - last) / learnable if known else math.nan
     error = _standard_error(late) / learnable if known else math.nan
-    informed = known and u - 2.0 * error > INFORMED
+    pairs = _pairs(readings, learnable) if known else _NO_PAIRS
+    clearly = u - 2.0 * error > INFORMED or (pairs.z > BEYOND_CHANCE and pairs.least > INFORMED)
+    informed = known and clearly
     permitted = reference if math.isfinite(reference) else 0.0
-    poor = informed and u < POOR * permitted
-    like = permitted >= TELLING_REFERENCE and u >= LIKE_REFERENCE * permitted
+    reached = pairs.gain if pairs.gain > u else u  # either may have been held down by its noise
+    poor = informed and reached < POOR * permitted
+    most = pairs.most if math.isfinite(pairs.most) else u + 2.0 * error
+    reference_error = float(np.nan_to_num(_last(readings, "reference_error")))
+    sure = permitted - 2.0 * reference_error
+    lags = known and sure >= TELLING_REFERENCE and most < POOR * sure
+    weak = known and not informed and pairs.z > BEYOND_CHANCE
+    like = permitted >= TELLING_REFERENCE and reached >= LIKE_REFERENCE * permitted
     return Progress(
         known=known,
         baseline=learnable + floor,
         u=u,
         error=error,
         reference=reference,
+        reference_error=reference_error,
+        gain=pairs.gain,
+        gain_error=pairs.error,
+        most=most,
         half_step=_half_step(good_steps, good, learnable + floor if known else good[0], last),
         falling=bool(z < FALLING_Z),
         trend=z,
@@ -113,9 +151,42 @@ def measure_progress(readings: Readings) -> Progress:
         first=first,
         last=last,
         informed=informed,
+        weak=weak,
+        lags=lags,
+        nothing=known and not informed and (lags or most < NOTHING),
         poor=poor,
-        open=informed and u < POOR and not poor and not like,
+        open=informed and reached < POOR and not poor and not like,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Progress by pairs of losses on the same batch, and its bounds.
+
+    `z` is the self-normalized sum.
+    """
+
+    gain: float
+    error: float
+    least: float
+    most: float
+    z: float
+
+
+_NO_PAIRS = _Pairs(math.nan, math.nan, math.nan, math.nan, 0.0)
+
+
+def _pairs(readings: Readings, learnable: float) -> _Pairs:
+    steps, gains = readings.series("loss", Kind.LOSS, "gain")
+    late = gains[(2 * steps >= readings.record.steps) & np.isfinite(gains)] / learnable
+    if late.size < _FEWEST_PAIRS:
+        return _NO_PAIRS
+    gain = float(late.mean())
+    error = math.hypot(*(late - gain).tolist()) / math.sqrt(late.size * (late.size - 1))
+    quantile = 2.0 + 4.0 / (late.size - 1)  # of Student's t, rounded up
+    length = math.hypot(*late.tolist())
+    z = gain * late.size / length if length > 0.0 else 0.0
+    return _Pairs(gain, error, gain - quantile * error, gain + quantile * error, z)
 
 
 def _last(readings: Readings, statistic: str) -> float:

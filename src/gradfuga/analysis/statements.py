@@ -9,9 +9,14 @@ from .._messages import _
 from .._types import Cause
 from .build import REACH_LIMIT, lowest_reach
 from .case import Case
-from .conditions import lost_share, nonfinite_step, unreached_share
+from .conditions import lost_share, nonfinite_step, stopped_step, unreached_share
 from .judgement import NOTHING_TO_LEARN, Judgement, Why
 from .words import cause_word, times
+
+# Verdicts that more steps would settle, as long as the steps still move something.
+_TRAIN_LONGER = frozenset(
+    {Why.TOO_SHORT, Why.STILL_FALLING, Why.LEARNS_LITTLE, Why.HIDDEN_BY_NOISE}
+)
 
 
 def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
@@ -56,6 +61,9 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "The network does not learn: it hands probabilities to a loss that expects logits."
         ),
         Why.FLOWS: _("The network does not learn, although the gradient reaches every layer."),
+        Why.STOPPED: _(
+            "The network does not learn: its weights have not moved since step {stopped}."
+        ),
         Why.NOT_TRAINED: _(
             "The network does not learn: most of its weights take no part in the training."
         ),
@@ -73,6 +81,7 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
         factor=times(place[1]),
         direction=_("smaller") if place[1] < 0 else _("larger"),
         steps=case.total_steps,
+        stopped=stopped_step(case),
     )
     if causes:
         first = causes[0]
@@ -125,6 +134,27 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
             "examples (u = {reference:.2f}). If the loss still falls, train longer; if not, try "
             "another learning rate to settle it."
         ),
+        Why.LEARNS_WEAKLY: _(
+            "The network is better than a constant prediction by more than noise, but by little "
+            "(u = {gain:.3f} +- {gain_error:.3f}). A weak signal and examples learned by heart "
+            "look alike: compare with the loss on examples that it was not trained on to settle it."
+        ),
+        Why.HIDDEN_BY_NOISE: _(
+            "The loss is not better than that of a constant prediction by more than its noise, and "
+            "the noise is large enough to hide a weak signal (u up to {most:.3f}). Train longer or "
+            "average the loss over more examples to settle it."
+        ),
+        Why.NOTHING_FOUND: _(
+            "The network has learned nothing (u is at most {most:.3f}) although the gradient "
+            "reaches every layer, and a cheap reference model finds nothing in the same examples "
+            "either: the labels may not belong to the inputs, or hold a signal too weak for both. "
+            "Look at a few pairs of input and label to settle it."
+        ),
+        Why.FLOWS_UNSETTLED: _(
+            "The network has learned nothing (u is at most {most:.3f}) although the gradient "
+            "reaches every layer; whether its examples hold anything to learn is not known. Train "
+            "it on a handful of examples, which a sound network learns by heart, to settle it."
+        ),
         Why.NO_BASELINE: _(
             "The loss does not fall, but no target was seen from which to tell what a constant "
             "prediction would reach (adversarial, contrastive or custom loss). Judge by your own "
@@ -138,7 +168,13 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
     text = texts.get(judgement.why)
     if text is None:
         return None
-    if judgement.why is Why.STILL_FALLING and case.progress.reference < NOTHING_TO_LEARN:
+    stopped = stopped_step(case)
+    if stopped is not None and judgement.why in _TRAIN_LONGER:
+        text = _(
+            "The weights have not moved since step {stopped}, so that more steps like these would "
+            "change nothing. Keep the learning rate up for longer to settle it."
+        )
+    elif judgement.why is Why.STILL_FALLING and case.progress.reference < NOTHING_TO_LEARN:
         text += " " + _(
             "A cheap reference model finds nothing to learn in the same examples either: check "
             "that the labels belong to the inputs."
@@ -149,6 +185,10 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
         turnover=turnover,
         u=case.progress.u,
         reference=case.progress.reference,
+        gain=case.progress.gain,
+        gain_error=case.progress.gain_error,
+        most=case.progress.most,
+        stopped=stopped,
         low=low,
         limit=limit,
     )

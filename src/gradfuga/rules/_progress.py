@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def learns_nothing(case: Case) -> bool:
-    """Whether it is known that the network does no better than a constant."""
-    return case.progress.known and not case.progress.informed
+    """Whether it is known that the network does next to no better than a constant."""
+    return case.progress.nothing
 
 
 def learns_well(case: Case) -> bool:
@@ -23,8 +23,7 @@ def learns_well(case: Case) -> bool:
 
 def severity_of_symptom(case: Case) -> Severity:
     """Return how bad a symptom is: fatal only where nothing is learned."""
-    if not case.progress.known:
-        return Severity.SERIOUS
-    if not case.progress.informed:
+    progress = case.progress
+    if progress.nothing:
         return Severity.FATAL
-    return Severity.SERIOUS if case.progress.poor else Severity.MILD
+    return Severity.SERIOUS if progress.poor or not progress.known else Severity.MILD

@@ -1,9 +1,10 @@
 """Inputs that say nothing about the targets.
 
 What it finds
-    By exclusion: a network that learns nothing although its weights move, its gradient arrives
-    everywhere and no other cause is in sight, on batches from which a plain reference learner
-    finds nothing either. Or inputs that hold NaN or infinite values.
+    By exclusion: a network that is known to have made less than a hundredth of the way although
+    its weights move, its gradient arrives everywhere and no other cause is in sight, on batches
+    from which a plain reference learner is known to find next to nothing either. Or inputs that
+    hold NaN or infinite values.
 
 Why it matters
     Shuffled labels, a broken input pipeline and a wrong column look like a stubborn network. The
@@ -11,11 +12,13 @@ Why it matters
 
 Evidence
     ``reference``, the progress that the reference learner makes on held-out examples of the same
-    batches, against 0.05.
+    batches, and twice its standard error, against 0.05; ``progress_most``, the largest progress
+    of the network that the noise allows for, against 0.01.
 
 Known limits
     The reference learner is a shallow one: a task that only a deep network can learn looks the
-    same. Memorised labels of a small set are not told from learned ones.
+    same. Memorised labels of a small set are not told from learned ones. A signal too weak for
+    both is not told from none.
 
 References
     Zhang et al. 2017, https://arxiv.org/abs/1611.03530 (networks and random labels).
@@ -53,6 +56,7 @@ class DataOrLabels(AbstractRule):
     cause: ClassVar[str] = "data_or_labels"
 
     found: float = 0.05  # progress of the reference: as little as memorising gets (decision rule)
+    nothing: float = 0.01  # progress that could not be told from none (chosen)
     fed: float = 0.01  # turnovers over the run (decision rule)
     limit: float = 1.30  # decades of reach: six depth scales (Schoenholz et al. 2017)
     worse: float = -1.0  # progress below which the optimizer is at fault (decision rule)
@@ -67,7 +71,10 @@ class DataOrLabels(AbstractRule):
         if nonfinite_step(case) is not None or not learns_nothing(case):
             return ()
         progress = case.progress
-        if not progress.reference < self.found or case.total_steps < self.fewest_steps:
+        found = progress.reference + 2.0 * progress.reference_error
+        if not found < self.found or progress.lags:
+            return ()
+        if case.total_steps < self.fewest_steps:
             return ()
         if progress.u < self.worse or not self._flows(case) or self._otherwise(case):
             return ()
@@ -81,7 +88,7 @@ class DataOrLabels(AbstractRule):
             self._finding(
                 message,
                 Evidence("loss", Kind.LOSS, "reference", step, progress.reference, self.found),
-                Evidence("loss", Kind.LOSS, "progress", step, progress.u, self.found),
+                Evidence("loss", Kind.LOSS, "progress_most", step, progress.most, self.nothing),
             ),
         )
 

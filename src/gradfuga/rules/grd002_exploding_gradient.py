@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 from .._contracts import AbstractRule
 from .._messages import _
 from .._types import Axis, Finding, Role, Severity
-from ._progress import learns_well, severity_of_symptom
+from ._progress import learns_nothing, learns_well, severity_of_symptom
 from ._reach import at_start, evidence_of
 from ._words import times
 
@@ -58,8 +58,7 @@ class ExplodingGradient(AbstractRule):
         broken = case.progress.nonfinite_step is not None
         if learns_well(case) and not broken:
             return ()
-        nothing_learned = case.progress.known and not case.progress.informed
-        limit = self.limit if nothing_learned or broken else self.tolerated * self.limit
+        limit = self.limit if learns_nothing(case) or broken else self.tolerated * self.limit
         above = tuple(
             sorted((r for r in at_start(case) if r.decades > limit), key=lambda r: -r.decades)
         )

@@ -1,8 +1,9 @@
 """A loss that is no better than the best constant answer.
 
 What it finds
-    Trainings of at least 20 steps whose loss, over its last part, is not below that of the best
-    constant prediction by more than its noise.
+    Trainings of at least 20 steps whose loss is no better than that of the best constant
+    prediction: either by less than a hundredth at most, or by far less than a reference learner
+    makes of the same examples.
 
 Why it matters
     A falling loss is not learning: a dead network still learns the class frequencies through
@@ -11,8 +12,9 @@ Why it matters
 
 Evidence
     The last loss against that of the best constant (entropy of the labels, variance of the
-    targets, both from targets that were seen), and ``progress``, the share of the way from
-    there to zero, against 0.05.
+    targets, both from targets that were seen), and ``progress_most``, the largest share of the
+    way from there to zero that the noise allows for. Where losses were paired with those of the
+    best constant on the same batch, what the batches differ by cancels.
 
 Known limits
     Needs targets that can be read off the tape. A task with a long plateau before it is learned
@@ -51,6 +53,7 @@ class NoProgress(AbstractRule):
     needs: ClassVar[frozenset[str]] = frozenset({"baseline"})
 
     informed: float = 0.05  # of the way (decision rule; the judgement uses the same)
+    nothing: float = 0.01  # of the way; less could not be told from none (chosen)
     fewest_steps: int = 20  # before that a loss has no past (decision rule)
 
     def check(self, case: Case) -> Iterable[Finding]:
@@ -75,7 +78,7 @@ class NoProgress(AbstractRule):
                 evidence=(
                     Evidence("loss", Kind.LOSS, "value", step, last, progress.baseline),
                     Evidence("loss", Kind.LOSS, "progress", step, progress.u, self.informed),
-                    Evidence("loss", Kind.LOSS, "progress_error", step, progress.error, 0.0),
+                    Evidence("loss", Kind.LOSS, "progress_most", step, progress.most, self.nothing),
                 ),
             ),
         )

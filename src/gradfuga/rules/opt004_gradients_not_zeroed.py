@@ -54,7 +54,7 @@ class GradientsNotZeroed(AbstractRule):
         left = leftover(case)
         if left is None or not left.share > self.stale:
             return ()
-        sick = not case.progress.informed
+        sick = not (case.progress.informed or case.progress.weak)
         message = _(
             "The gradients are never zeroed: {share:.0%} of what a step sees was there before its "
             "backward pass. Call optimizer.zero_grad() in every step."

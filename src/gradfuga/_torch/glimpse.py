@@ -1,0 +1,84 @@
+"""Look at one loss between the samples: its targets, and nothing else of the step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from ..flow import base_name
+from .loss import LossTerm, read_term
+from .norms import Measured
+from .vocabulary import is_native
+
+# Losses that are one node, which keeps its target; reduced by themselves, or by what follows.
+_WHOLE = frozenset(
+    {
+        "NllLoss",
+        "NllLoss2D",
+        "MseLoss",
+        "BinaryCrossEntropy",
+        "BinaryCrossEntropyWithLogits",
+        "SmoothL1Loss",
+        "HuberLoss",
+    }
+)
+_SCALINGS = frozenset({"Mul", "Div", "Neg"})  # by accumulation steps, by a gradient scaler
+_MOST_SCALINGS = 3
+_REDUCTIONS = frozenset({"Mean", "Sum"})
+# Glimpses are as many as there are factors of e between the first and the last step, times this:
+# 64 ln 2 = 44 in the second half of a run, however long, and 534 in 100,000 steps.
+_DENSITY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What was seen of a loss, and the seconds that it took."""
+
+    term: LossTerm
+    seconds: float
+
+
+def is_due(step: int, last: int) -> bool:
+    """Whether a glimpse is due at `step`, after one at step `last`."""
+    return step - last >= max(1, step // _DENSITY)
+
+
+def glimpse(root: Tensor, loss: Measured) -> Glimpse | None:
+    """Look at the one term that the scalar `root` is, before its backward pass; None for others.
+
+    Args:
+        root: what `backward` starts from.
+        loss: its value.
+    """
+    started = time.perf_counter()
+    term = _term(root, loss)
+    return None if term is None else Glimpse(term, time.perf_counter() - started)
+
+
+def _term(root: Tensor, loss: Measured) -> LossTerm | None:
+    node = root.grad_fn
+    for _ in range(_MOST_SCALINGS):
+        if _is_one_of(node, _SCALINGS):
+            node = _only(node)
+    if _is_one_of(node, _REDUCTIONS):
+        node = _only(node)
+    if node is None or not _is_one_of(node, _WHOLE):
+        return None
+    term = read_term(node, torch.ones((), dtype=torch.float64, device=root.device), ())
+    if term is None or node is root.grad_fn:
+        return term
+    return read_term(node, loss / term.value, ())
+
+
+def _is_one_of(node: Node | None, names: frozenset[str]) -> bool:
+    return node is not None and is_native(node.name()) and base_name(node.name()) in names
+
+
+def _only(node: Node | None) -> Node | None:
+    """Return the one node that `node` passes its gradient to, None where there are several."""
+    learning = [child for child, _ in node.next_functions if child is not None] if node else []
+    return learning[0] if len(learning) == 1 else None

@@ -1,0 +1,83 @@
+"""Write what was read of the loss of one step, beside what the best constant makes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import final
+
+from .._types import Kind
+from ..flow import FlowGraph
+from .glimpse import Glimpse, is_due
+from .loss import LossTerm, TargetPool
+from .norms import resolve, settled
+from .recorder import Recorder
+from .scaling import Scaled, unscaled
+from .tape import TapeRecord
+
+# A float32 loss has 7 digits: a smaller rest is the rounding of a sum, not a part of the loss.
+_ROUNDING = 1e-6
+
+
+@final
+class LossRows:
+    """The targets of one training, pooled, and the rows that they give.
+
+    Args:
+        recorder: where the rows go.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._pools: dict[str, TargetPool] = {}
+        self._looked_at = 0  # the step of the last glimpse
+
+    def wants_glimpse(self, step: int) -> bool:
+        """Whether the targets of `step` are worth a look, and there is one term to look for."""
+        return len(self._pools) == 1 and is_due(step, self._looked_at)
+
+    def write(
+        self, step: int, record: TapeRecord, graph: FlowGraph, scaled: Scaled | None
+    ) -> LossTerm | None:
+        """Write the terms of a sampled step; return the term where it is the only one."""
+        if record.loss is None or not record.terms:
+            return None
+        scale = resolve([scaled.scale])[0] if scaled is not None else 1.0
+        total = resolve([record.loss])[0] / scale
+        seen = baseline = least = gain = 0.0
+        for place, term in record.terms.items():
+            path = graph.ops[place].path
+            value = float(term.value) / scale
+            constant = self._pools.setdefault(path, TargetPool()).add(term)
+            pooled = float(constant.pooled) / scale
+            self._recorder.add(step, path, Kind.LOSS, "value", value)
+            self._recorder.add(step, path, Kind.LOSS, "baseline", pooled)
+            seen, baseline = seen + value, baseline + pooled
+            gain += float(constant.here) / scale - value
+            least += float(term.least) / scale
+        unread = total - seen
+        if abs(unread) < _ROUNDING * abs(total):
+            unread = 0.0
+        self._recorder.add(step, "loss", Kind.LOSS, "baseline", unread + baseline)
+        self._recorder.add(step, "loss", Kind.LOSS, "unread", unread)
+        self._recorder.add(step, "loss", Kind.LOSS, "floor", unread + least)
+        self._recorder.add(step, "loss", Kind.LOSS, "gain", gain)
+        return next(iter(record.terms.values())) if len(record.terms) == 1 else None
+
+    def write_glimpse(
+        self, step: int, glimpses: Iterable[Glimpse | None], scaled: Scaled | None
+    ) -> float:
+        """Write what the network of `step` gains over the best constant, without a sample.
+
+        Returns the seconds that the glimpse took.
+        """
+        found = next((each for each in glimpses if each is not None), None)
+        if found is None:
+            return 0.0
+        started = time.perf_counter()
+        self._looked_at = step
+        term, pool = found.term, next(iter(self._pools.values()))
+        if pool.moments is not None and pool.moments.shape == term.moments.shape:
+            gain = settled(pool.add(term).here - term.value)
+            self._recorder.add(step, "loss", Kind.LOSS, "gain", unscaled(gain, scaled))
+        return found.seconds + time.perf_counter() - started
