@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ from gradfuga.analysis.build import build_case
 from gradfuga.analysis.conditions import lost_share
 from gradfuga.analysis.judgement import Judgement, Why, judge, late_lowest
 from gradfuga.readings import Reading, Readings, RunRecord
-from rules.cases import BASELINE, LEARNING, STANDING, Training, by_step
+from rules.cases import BASELINE, STANDING, Training, by_step
 
 LEARNER, IDLE = Training(), Training().that_learns_nothing()
 LITTLE = tuple(float(each) for each in np.geomspace(BASELINE, 0.8 * BASELINE, 100))  # u < .25
@@ -373,32 +372,6 @@ def test_an_interrupted_run_is_judged_more_carefully():
     assert judge(hardly) == TOO_SHORT
     assert judge(cut) == EXPLODING  # it has moved far enough to leave chance
     assert judge(replace(hardly, record=case.record)) == EXPLODING
-
-
-DECOYS = {
-    "large gradients": lambda t: t.gains(linear=4.0, activation=t.activation_gain),
-    "small gradients": lambda t: t.gains(linear=t.linear_gain, activation=0.2),
-    "tiny weight gradients": lambda t: t.everywhere(Kind.WEIGHT_GRAD, "norm", 1e-12),
-    "tiny updates": lambda t: t.everywhere(Kind.UPDATE, "norm", 1e-4),
-    "clipped": lambda t: t.reading("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", 1e-4),
-    "a step that the scaler skips": lambda t: t.reading(
-        "head.weight", Kind.WEIGHT_GRAD, "norm", {0: math.inf, 4: 0.5, 99: 0.5}
-    ),
-    "frozen backbone": lambda t: partly_frozen(t, 1),
-    "softmax on purpose": softmax_too_many,
-    "narrow ReLU": lambda t: t.reading("act.1", Kind.ACTIVATION, "dead_share", 0.95),
-    "decay": lambda t: t.with_settings(weight_decay=0.5),
-    "plateau, then escape": lambda t: t.with_losses([*STANDING[:60], *LEARNING[::3][:33]]),
-    "memorised": lambda t: t.with_reference(0.01),
-    "noisy labels, like the reference": lambda t: t.with_losses(LITTLE).with_reference(0.2),
-    "no targets seen": lambda t: t.without_baseline(),
-}
-
-
-@pytest.mark.parametrize(("one", "other"), list(combinations(DECOYS, 2)))
-def test_a_network_that_learns_is_healthy_whatever_else_it_shows(one, other):
-    case = DECOYS[other](DECOYS[one](LEARNER)).case
-    assert judge(case).verdict is Verdict.HEALTHY
 
 
 def test_late_lowest_is_unknown_where_nothing_was_read():
