@@ -26,7 +26,7 @@ def statistic_word(name: str) -> str:
         "nonfinite": _("nonfinite"),
         "norm": _("norm"),
         "progress": _("progress"),
-        "progress_error": _("progress error"),
+        "progress_at_most": _("progress at most"),
         "query_key_gradient": _("query key gradient"),
         "reach": _("reach"),
         "reference": _("reference"),

@@ -12,7 +12,7 @@ Why it matters
 
 Evidence
     ``reference``, the progress that the reference learner makes on held-out examples of the same
-    batches, and twice its standard error, against 0.05; ``progress_most``, the largest progress
+    batches, and twice its standard error, against 0.05; ``progress_at_most``, the largest progress
     of the network that the noise allows for, against 0.01.
 
 Known limits
@@ -88,7 +88,7 @@ class DataOrLabels(AbstractRule):
             self._finding(
                 message,
                 Evidence("loss", Kind.LOSS, "reference", step, progress.reference, self.found),
-                Evidence("loss", Kind.LOSS, "progress_most", step, progress.most, self.nothing),
+                Evidence("loss", Kind.LOSS, "progress_at_most", step, progress.most, self.nothing),
             ),
         )
 

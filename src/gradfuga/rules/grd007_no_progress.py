@@ -12,7 +12,7 @@ Why it matters
 
 Evidence
     The last loss against that of the best constant (entropy of the labels, variance of the
-    targets, both from targets that were seen), and ``progress_most``, the largest share of the
+    targets, both from targets that were seen), and ``progress_at_most``, the largest share of the
     way from there to zero that the noise allows for. Where losses were paired with those of the
     best constant on the same batch, what the batches differ by cancels.
 
@@ -78,7 +78,9 @@ class NoProgress(AbstractRule):
                 evidence=(
                     Evidence("loss", Kind.LOSS, "value", step, last, progress.baseline),
                     Evidence("loss", Kind.LOSS, "progress", step, progress.u, self.informed),
-                    Evidence("loss", Kind.LOSS, "progress_most", step, progress.most, self.nothing),
+                    Evidence(
+                        "loss", Kind.LOSS, "progress_at_most", step, progress.most, self.nothing
+                    ),
                 ),
             ),
         )
