@@ -10,6 +10,8 @@ from typing import Any, final
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .keras_seam import KerasOptimizer
+
 
 @final
 class Joined:
@@ -47,9 +49,9 @@ class Joined:
         return ChainMap(*(each.state for each in self._alive))
 
 
-AnyOptimizer = Optimizer | Joined
+AnyOptimizer = Optimizer | Joined | KerasOptimizer
 
 
 def name_of(optimizer: AnyOptimizer) -> str:
     """Return the class name of an optimizer, or of those that are joined."""
-    return optimizer.name if isinstance(optimizer, Joined) else type(optimizer).__name__
+    return type(optimizer).__name__ if isinstance(optimizer, Optimizer) else optimizer.name

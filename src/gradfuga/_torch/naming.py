@@ -43,8 +43,25 @@ class Names:
         names = self.parameters.get(id(parameter))
         return names[0] if names else "tensor" + "x".join(str(n) for n in parameter.shape)
 
+    def of_module(self, module: nn.Module, otherwise: str = "") -> str:
+        """Return the path of `module`; Keras keeps lists of layers out of `named_modules`."""
+        known = self.modules.get(id(module))
+        return known if known is not None else _keras_path(module) or otherwise
+
+
+# Keras files a layer's variables under their paths: `_torch_params.sequential/dense/kernel`.
+_KERAS = "_torch_params"
+
+
+def _keras_path(module: nn.Module) -> str:
+    is_layer = _KERAS in module._modules  # noqa: SLF001
+    return str(module.path) if is_layer else ""
+
 
 def _clean(name: str) -> str:
+    if _KERAS in name:
+        layer, _, last = name.rpartition(f"{_KERAS}.")[2].rpartition("/")
+        return f"{layer}.{last}" if layer else last
     for wrapper in _WRAPPERS[:1] + _WRAPPERS[2:]:
         name = name.replace(wrapper, "")
     return name.removeprefix("module.")
@@ -55,7 +72,8 @@ def names_of(
 ) -> Names:
     """Name the tensors that an optimizer holds.
 
-    The root is the smallest candidate module that holds all of them. Where none does, each
+    The root is the candidate module that holds all of them and the fewest others; of modules
+    around the same parameters, the outermost that is no mere wrapper. Where none does, each
     candidate that holds some names its own, under the variable's name; tensors that no module
     holds are named after the variables of the running script.
 
@@ -74,7 +92,7 @@ def names_of(
         (name, module, frozenset(id(p) for p in module.parameters()))
         for name, module in seen.values()
     ]
-    roots = sorted((each for each in held if wanted <= each[2]), key=lambda each: len(each[2]))
+    roots = sorted((each for each in held if wanted <= each[2]), key=_how_far_out)
     if roots:
         chosen = [("", roots[0][1])]
     else:
@@ -92,10 +110,13 @@ def names_of(
     for prefix, module in chosen:
         start = f"{prefix}." if prefix else ""
         for name, each in module.named_parameters(remove_duplicate=False):
-            parameters.setdefault(id(each), []).append(_clean(start + name))
+            leading = _clean(start + name)
+            if leading not in parameters.setdefault(id(each), []):  # Keras files one twice
+                parameters[id(each)].append(leading)
             tensors.setdefault(id(each), weakref.ref(each))
         for name, child in module.named_modules():
-            modules.setdefault(id(child), _clean(start + name if name else prefix))
+            path = _keras_path(child) if name else ""
+            modules.setdefault(id(child), path or _clean(start + name if name else prefix))
     missing = [p for p in optimized if id(p) not in parameters]
     if missing and frames:
         for name, value in _tensor_variables({id(p) for p in missing}):
@@ -110,6 +131,13 @@ def names_of(
 def devices_of(model: nn.Module | None) -> tuple[int, ...]:
     """Return the devices over which an nn.DataParallel copies its module at every step."""
     return tuple(model.device_ids) if isinstance(model, nn.DataParallel) else ()
+
+
+def _how_far_out(held: tuple[str, nn.Module, frozenset[int]]) -> tuple[int, int, int]:
+    """Order modules: fewest parameters, then the longest names, then the fewest wrappers."""
+    _, module, own = held
+    name = next((_clean(name) for name, _ in module.named_parameters()), "")
+    return len(own), -name.count("."), sum(1 for _ in module.modules())
 
 
 def _told_apart(parameters: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
@@ -263,15 +291,15 @@ def build_graph(
         line, in_container = lines[place]
         kind = type(span.module).__name__ if span is not None else ""
         built: SourceLine | None = None
-        if span is not None and read_sources and type(span.module).__module__.startswith("torch."):
-            built = built_at(kind, names.modules.get(id(span.module), ""), files)
+        if span is not None and read_sources and _is_ready_made(span.module):
+            built = built_at(kind, names.of_module(span.module), files)
         ops.append(
             Op(
                 index=place,
                 node=node.name(),
                 path=paths[place],
                 role=walk.roles[place],
-                module=names.modules.get(id(span.module), "") if span is not None else "",
+                module=names.of_module(span.module) if span is not None else "",
                 module_type=kind,
                 parameters=tuple(dict.fromkeys(names.of(p) for _, p in walk.leaves[place])),
                 source=(built if in_container and built is not None else line),
@@ -293,6 +321,11 @@ def build_graph(
         layers=tuple(group[0] for group in groups),
         uses=tuple(tuple(group) for group in groups),
     )
+
+
+def _is_ready_made(module: nn.Module) -> bool:
+    """Whether the user has only built the module: its forward is a library's."""
+    return type(module).__module__.startswith(("torch.", "keras."))
 
 
 def _unique(plain: Mapping[int, str], *, layers: set[int]) -> dict[int, str]:
@@ -327,8 +360,8 @@ def _plain_path(
     op = snake_name(walk.nodes[place].name())
     if span is None:
         return op
-    module = names.modules.get(id(span.module), type(span.module).__name__)
-    is_leaf = next(span.module.children(), None) is None
+    module = names.of_module(span.module, type(span.module).__name__)
+    is_leaf = all(isinstance(c, nn.ParameterDict) and not c for c in span.module.children())
     if is_leaf and module and walk.roles[place] in (OpRole.ACTIVATION, OpRole.NORMALIZATION):
         return module
     return f"{module}/{op}" if module else op

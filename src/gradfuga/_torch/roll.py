@@ -60,7 +60,7 @@ class Roll:
         )
         self._of_parameters: dict[frozenset[int], Training] = {}
 
-    def observed(self, optimizer: Optimizer) -> bool:
+    def observed(self, optimizer: AnyOptimizer) -> bool:
         """Whether this optimizer is to be observed at all."""
         return self._only is None or optimizer is self._only
 

@@ -20,9 +20,10 @@ _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+), in ')
 _TORCH = str(Path(torch.__file__).parent) + os.sep  # not torchvision
 _OURS = str(Path(__file__).parents[1]) + os.sep
 _STDLIB = sysconfig.get_paths()["stdlib"]
-# In a container's forward the user's line is only the call of the container: where the module
-# was built says more.
+# In a container's forward the user's line is only the call of the container, under Keras that of
+# `fit`: where the module was built says more.
 _CONTAINER = str(Path(_TORCH) / "nn" / "modules" / "container.py")
+_KERAS = f"{os.sep}keras{os.sep}src{os.sep}"
 
 
 def line_of(node: Node) -> tuple[SourceLine | None, bool]:
@@ -39,7 +40,7 @@ def line_of(node: Node) -> tuple[SourceLine | None, bool]:
         if match is None:
             continue
         file, line = match["file"], int(match["line"])
-        if file.startswith(_CONTAINER):
+        if file.startswith(_CONTAINER) or _KERAS in file:
             in_container = True
         if file.startswith((_TORCH, _OURS)) or file.startswith("<frozen"):
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -108,6 +108,16 @@ class ForwardSpies:
             self._leave(module, args, *rest)
         except Exception as error:  # noqa: BLE001
             self._parts.fail(_PART, error)
+
+    def call(self, module: nn.Module, run: Callable[[], object], args: Sequence[object]) -> object:
+        """Run the call of a module that torch's hooks do not see, as they would see it."""
+        self._pre_hook(module, tuple(args))
+        output: object = None
+        try:
+            output = run()
+        finally:
+            self._hook(module, (), output)
+        return output
 
     def _enter(self, module: nn.Module, args: tuple[object, ...]) -> None:
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():

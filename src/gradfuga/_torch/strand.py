@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._contracts import AbstractStatistic
 from .glimpse import glimpse
-from .joined import Joined
+from .joined import AnyOptimizer, Joined
 from .norms import Measured
 from .parameters import Before, before_step, merged, see_gradients, trainable
 from .parts import Parts
@@ -86,6 +86,14 @@ class Strand:
         if self._sources_wanted and not torch.is_anomaly_enabled():
             torch.set_anomaly_enabled(True, False)
             self._sources_on = True
+
+    def call_layer(
+        self, layer: nn.Module, run: Callable[[], object], args: Sequence[object]
+    ) -> object:
+        """Run a layer's call that torch's own hooks do not see."""
+        if self._spies.installed and not self.in_backward:
+            return self._spies.call(layer, run, args)
+        return run()
 
     def end(self) -> None:
         """The observation ends: take the forward hooks away, forget what is pending."""
@@ -221,7 +229,7 @@ class Strand:
 
     def before_step(
         self,
-        optimizer: Optimizer,
+        optimizer: AnyOptimizer,
         args: tuple[object, ...],
         kwargs: dict[str, object],
         scaled: Scaled | None,
@@ -229,7 +237,7 @@ class Strand:
         """An optimizer is about to step; return its arguments where they are to be others."""
         try:
             training = self._training_of(optimizer)
-            if self.in_backward:
+            if self.in_backward and isinstance(optimizer, Optimizer):
                 self._step_inside(optimizer)
             elif training is not None:
                 self._turns.take(training)
@@ -240,7 +248,7 @@ class Strand:
             self._parts.fail(_STEPS, error)
         return None
 
-    def after_step(self, optimizer: Optimizer) -> None:
+    def after_step(self, optimizer: AnyOptimizer) -> None:
         """An optimizer has stepped."""
         if self.in_backward:
             return
@@ -269,7 +277,7 @@ class Strand:
 
     def _with_closure_seen(
         self,
-        optimizer: Optimizer,
+        optimizer: AnyOptimizer,
         training: Training,
         args: tuple[object, ...],
         kwargs: dict[str, object],
@@ -297,7 +305,7 @@ class Strand:
             return (args[0], seen, *args[2:]), kwargs
         return args, {**kwargs, "closure": seen}
 
-    def _training_of(self, optimizer: Optimizer) -> Training | None:
+    def _training_of(self, optimizer: AnyOptimizer) -> Training | None:
         if not self._roll.observed(optimizer) or self.in_backward:
             return None
         training = self._roll.of(optimizer)
@@ -309,7 +317,7 @@ class Strand:
             self._mine.append(training)
             self._sources_wanted = True
 
-    def _entries_of(self, optimizer: Optimizer, training: Training) -> list[Entry]:
+    def _entries_of(self, optimizer: AnyOptimizer, training: Training) -> list[Entry]:
         """Return the waiting backward passes that are this optimizer's."""
         taker = id(optimizer)
         waiting = [entry for entry in self._entries if taker not in entry.taken_by]

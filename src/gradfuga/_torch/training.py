@@ -11,7 +11,6 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from .._types import Kind
 from ..readings import ParameterRecord, Readings, RunRecord
@@ -120,7 +119,7 @@ class Training:
         return alive == parameters
 
     def before(
-        self, optimizer: Optimizer, entries: Sequence[Entry], scaled: Scaled | None = None
+        self, optimizer: AnyOptimizer, entries: Sequence[Entry], scaled: Scaled | None = None
     ) -> None:
         """The optimizer is about to step.
 

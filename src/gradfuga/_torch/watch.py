@@ -9,6 +9,7 @@ from typing import final
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.optim import Optimizer
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -19,6 +20,8 @@ from torch.utils.hooks import RemovableHandle
 from .._catalog import collect
 from .._contracts import AbstractSink, AbstractStatistic
 from .examples import ExampleBook
+from .joined import AnyOptimizer
+from .keras_seam import KerasOptimizer, KerasSeam
 from .parts import Parts
 from .roll import Roll
 from .scaling import Scaled, ScalerSeam
@@ -75,6 +78,12 @@ class Watch:
         )
         self._strands: dict[int, Strand] = {}
         self._scaler = ScalerSeam(self._skipped_step, self._parts.fail)
+        self._keras = KerasSeam(
+            before=self._before_keras_step,
+            after=self._after_step,
+            call=self._call_layer,
+            failed=self._parts.fail,
+        )
         self._anomaly_before = False
         self._handles: list[RemovableHandle] = []
         self._backward: Callable[..., None] | None = None
@@ -93,6 +102,7 @@ class Watch:
         self._handles = [
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
+            register_module_parameter_registration_hook(self._look_for_keras),
         ]
         original = torch.autograd.backward
         self._backward = original
@@ -105,6 +115,7 @@ class Watch:
         self._wrapper = backward
         torch.autograd.backward = backward
         self._scaler.attach()
+        self._keras.attach()
         strand = self._strand()
         if strand is not None:
             strand.arm()
@@ -118,6 +129,7 @@ class Watch:
             torch.autograd.backward = self._backward
         self._backward = None
         self._scaler.detach()
+        self._keras.detach()
         for strand in self._strands.values():
             strand.end()
         # a `detect_anomaly` block of the program that began while ours was on has restored ours
@@ -162,10 +174,26 @@ class Watch:
         scaled = self._scaler.of(optimizer)
         return strand.before_step(optimizer, args, kwargs, scaled) if strand is not None else None
 
-    def _after_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+    def _after_step(
+        self, optimizer: AnyOptimizer, args: object = None, kwargs: object = None
+    ) -> None:
         strand = self._strand() or self._in_backward()
         if strand is not None:
             strand.after_step(optimizer)
+
+    def _before_keras_step(self, optimizer: KerasOptimizer, scaled: Scaled | None) -> None:
+        strand = self._strand()
+        if strand is not None:
+            strand.before_step(optimizer, (), {}, scaled)
+
+    def _call_layer(
+        self, layer: nn.Module, run: Callable[[], object], args: Sequence[object]
+    ) -> object:
+        strand = self._strand()
+        return run() if strand is None else strand.call_layer(layer, run, args)
+
+    def _look_for_keras(self, module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        self._keras.look()  # its layers register parameters before they first run
 
     def _skipped_step(self, optimizer: Optimizer, scaled: Scaled) -> None:
         strand = self._strand()
