@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("analysis",),
     ("stats", "rules", "remedies", "sinks"),
     ("_torch",),
-    ("_observe", "_diagnose", "_prescribe"),
+    ("_observe", "_diagnose", "_prescribe", "_repair"),
     ("report", "integrations"),
     ("cli", "__main__"),
 )
@@ -51,7 +51,7 @@ HEADINGS = {
     ),
 }
 
-TORCH_WALL = ("_torch", "_observe", "integrations")
+TORCH_WALL = ("_torch", "_observe", "_repair", "integrations")
 # The contracts name what they pass, torch tensors and the case among them; the names never run.
 NAMES_TORCH = ("stats", "_contracts")
 NAMES_UPWARD = ("_contracts",)

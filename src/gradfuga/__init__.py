@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._observe import Observer as Observer
     from ._observe import observe as observe
     from ._prescribe import prescribe as prescribe
+    from ._repair import repair as repair
     from .readings import Readings as Readings
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ _LAZY = {
     "diagnose": "_diagnose",
     "observe": "_observe",
     "prescribe": "_prescribe",
+    "repair": "_repair",
 }
 
 

@@ -8,6 +8,8 @@
     ├── RunFolderError      a recorded run that cannot be read
     │   └── NewerSchemaError    written by a newer gradfuga
     ├── ObservationError    the training cannot be observed as asked
+    ├── ConsentError        a repair that changes outputs, without consent
+    ├── SurgeryError        a model that cannot be repaired as asked
     ├── MissingExtraError   an optional dependency that is not installed
     └── CatalogError        two items claim one code, or a file declares none
 
@@ -48,6 +50,14 @@ class NewerSchemaError(RunFolderError):
 
 class ObservationError(GradfugaError):
     """The training cannot be observed as asked."""
+
+
+class ConsentError(GradfugaError):
+    """A repair that changes what the model computes, without the user's consent."""
+
+
+class SurgeryError(GradfugaError):
+    """A model that cannot be repaired as asked."""
 
 
 class MissingExtraError(GradfugaError):

@@ -58,7 +58,8 @@ def _keras_path(module: nn.Module) -> str:
     return str(module.path) if is_layer else ""
 
 
-def _clean(name: str) -> str:
+def clean(name: str) -> str:
+    """Return a dotted name without what wrappers put into it."""
     if _KERAS in name:
         layer, _, last = name.rpartition(f"{_KERAS}.")[2].rpartition("/")
         return f"{layer}.{last}" if layer else last
@@ -84,7 +85,7 @@ def names_of(
     """
     wanted = {id(parameter) for parameter in optimized}
     seen: dict[int, tuple[str, nn.Module]] = {}
-    searched = [*candidates, *(_variables() if frames else ())]
+    searched = [*candidates, *(variables() if frames else ())]
     for name, module in searched:
         if not seen.get(id(module), ("",))[0]:  # a variable's name rather than none
             seen[id(module)] = (name, module)
@@ -110,13 +111,13 @@ def names_of(
     for prefix, module in chosen:
         start = f"{prefix}." if prefix else ""
         for name, each in module.named_parameters(remove_duplicate=False):
-            leading = _clean(start + name)
+            leading = clean(start + name)
             if leading not in parameters.setdefault(id(each), []):  # Keras files one twice
                 parameters[id(each)].append(leading)
             tensors.setdefault(id(each), weakref.ref(each))
         for name, child in module.named_modules():
             path = _keras_path(child) if name else ""
-            modules.setdefault(id(child), path or _clean(start + name if name else prefix))
+            modules.setdefault(id(child), path or clean(start + name if name else prefix))
     missing = [p for p in optimized if id(p) not in parameters]
     if missing and frames:
         for name, value in _tensor_variables({id(p) for p in missing}):
@@ -136,7 +137,7 @@ def devices_of(model: nn.Module | None) -> tuple[int, ...]:
 def _how_far_out(held: tuple[str, nn.Module, frozenset[int]]) -> tuple[int, int, int]:
     """Order modules: fewest parameters, then the longest names, then the fewest wrappers."""
     _, module, own = held
-    name = next((_clean(name) for name, _ in module.named_parameters()), "")
+    name = next((clean(name) for name, _ in module.named_parameters()), "")
     return len(own), -name.count("."), sum(1 for _ in module.modules())
 
 
@@ -167,7 +168,7 @@ def _user_frames() -> Iterable[tuple[FrameType, Mapping[str, object]]]:
         frame = frame.f_back
 
 
-def _variables() -> list[tuple[str, nn.Module]]:
+def variables() -> list[tuple[str, nn.Module]]:
     """Return the modules that variables of the running program hold, with the variables' names."""
     found: list[tuple[str, nn.Module]] = []
     main = sys.modules.get("__main__")
