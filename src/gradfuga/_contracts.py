@@ -48,11 +48,13 @@ class NodeView:
 class AbstractStatistic(ABC):
     """Measures ops of some kinds where they act.
 
-    `code` names the statistic, `nodes` the autograd nodes (without ``Backward0``) it applies to.
+    `code` names the statistic, `nodes` the autograd nodes (without ``Backward0``) it applies to,
+    `of_the_loss` whether to those between the loss and the model's output too.
     """
 
     code: ClassVar[str]
     nodes: ClassVar[frozenset[str]]
+    of_the_loss: ClassVar[bool] = False
 
     @abstractmethod
     def measure(self, view: NodeView) -> Mapping[str, Tensor]:

@@ -56,6 +56,8 @@ _CAUSES_OF = {
     ),
     Verdict.STALLED: (
         "gradients_not_zeroed",
+        "precision_underflow",
+        "swallowed_update",
         "weight_decay_too_strong",
         "disconnected",
         "frozen",
@@ -76,6 +78,7 @@ _DECIDES = {
     Why.PROBABILITIES: ("saturated_output",),
     Why.DECAYED: ("weight_decay_too_strong",),
     Why.NOT_TRAINED: ("disconnected", "frozen"),
+    Why.HELD_BACK: ("precision_underflow", "swallowed_update", "learning_rate_too_low"),
 }
 
 

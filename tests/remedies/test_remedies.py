@@ -22,6 +22,9 @@ CAUSES = tuple(sorted({rule.cause for rule in RULES} - {""}))
 KIND_OF = {
     "RX003": {"evidence": (reading("scale", 0.5, 1.0),)},
     "RX008": {"verdict": Verdict.EXPLODING},
+    "RX025": {"evidence": (reading("skipped_share", 0.9, 0.5),)},
+    "RX026": {"evidence": (reading("adagrad_share", 0.01, 1.0),)},
+    "RX027": {"evidence": (reading("rate_time", 0.1, 0.5),)},
 }
 # Prescribed for more than it is the first choice for: not where a sigmoid is the main cause.
 PARTS = [(remedy, cause) for remedy in REMEDIES for cause in sorted(remedy.treats)]
@@ -179,3 +182,19 @@ def test_advised_statements_are_python(code):
     kind = KIND_OF.get(code, {})
     action = edits(code, (cause, 1.0), **kind)[SNIPPETS[code]].action
     ast.parse(action.partition(": ")[2])
+
+
+@pytest.mark.parametrize(
+    ("statistic", "cause", "one", "other"),
+    [
+        ("skipped_share", "precision_underflow", "RX025", "RX023"),
+        ("adagrad_share", "learning_rate_too_low", "RX026", "RX010"),
+        ("rate_time", "learning_rate_too_low", "RX027", "RX010"),
+    ],
+)
+def test_what_made_the_steps_short_decides_between_remedies(statistic, cause, one, other):
+    seen = {"evidence": (reading(statistic, 0.1, 0.5),)}
+    assert edits(one, (cause, 1.0), **seen)
+    assert not edits(other, (cause, 1.0), **seen)
+    assert not edits(one, (cause, 1.0))
+    assert edits(other, (cause, 1.0))

@@ -13,6 +13,7 @@ from gradfuga.analysis.build import DEAD_LAYER, REACH_LIMIT
 from gradfuga.analysis.conditions import DECAYED, NOBODY_FED, STARVED, STARVED_AGAINST
 from gradfuga.analysis.judgement import FEWEST_STEPS, WORSE_THAN_CONSTANT
 from gradfuga.analysis.progress import INFORMED
+from gradfuga.analysis.tolls import HALF
 from rules.cases import LEARNING, Training, by_step, weight
 
 RULES = tuple(collect("gradfuga.rules", "RULE", of=AbstractRule).values())
@@ -62,11 +63,12 @@ def test_a_rules_thresholds_are_fields_that_print_and_compare(rule):
         assert each.name in repr(rule)
 
 
-def test_every_cause_has_one_rule_but_a_saturated_output():
-    """A slope that closes is read off the account, a softmax too many off the graph."""
+def test_every_cause_has_one_rule_but_those_that_come_about_in_several_ways():
+    """A slope that closes is read off the account, a softmax too many off the graph; a format's
+    range is left below or above; steps are short by a rate, a schedule, or Adagrad's sum."""
     causes = [rule.cause for rule in RULES if rule.cause]
     twice = {cause for cause in causes if causes.count(cause) > 1}
-    assert twice == {"saturated_output"}
+    assert twice == {"saturated_output", "precision_underflow", "learning_rate_too_low"}
 
 
 def test_rules_and_judgement_share_their_thresholds():
@@ -79,6 +81,8 @@ def test_rules_and_judgement_share_their_thresholds():
             assert rule.fed == NOBODY_FED, rule.code
         if "fewest_steps" in fields:
             assert rule.fewest_steps == FEWEST_STEPS, rule.code
+        if "half" in fields:
+            assert rule.half == HALF, rule.code
         if "worse" in fields:
             assert rule.worse == WORSE_THAN_CONSTANT, rule.code
     assert by_code["ACT004"].dead_layer == DEAD_LAYER

@@ -8,6 +8,7 @@ from .healthy_architectures import ARCHITECTURES
 from .healthy_losses import LOSSES
 from .healthy_training import LOOPS
 from .stalled import STALLED
+from .stalled_steps import SOUND_STEPS, STALLED_STEPS
 from .vanishing import VANISHING
 
 MEMBERS: tuple[Member, ...] = (
@@ -15,7 +16,9 @@ MEMBERS: tuple[Member, ...] = (
     *EXPLODING,
     *DEAD,
     *STALLED,
+    *STALLED_STEPS,
     *LOSSES,
     *ARCHITECTURES,
     *LOOPS,
+    *SOUND_STEPS,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from typing import final
@@ -48,6 +49,8 @@ class LossRows:
         for place, term in record.terms.items():
             path = graph.ops[place].path
             value = float(term.value) / scale
+            if not math.isfinite(value):
+                continue  # its gradient broke, not the loss: left to the part that is not read
             constant = self._pools.setdefault(path, TargetPool()).add(term)
             pooled = float(constant.pooled) / scale
             self._recorder.add(step, path, Kind.LOSS, "value", value)

@@ -11,8 +11,18 @@ from .._types import Kind
 from .joined import AnyOptimizer
 from .naming import Names
 from .norms import Measured, norms
-from .parameters import Before, attenuation, nonfinite_count, update_norms, zero_share
+from .parameters import (
+    Before,
+    adagrad_shares,
+    attenuation,
+    nonfinite_count,
+    update_norms,
+    zero_share,
+)
 from .recorder import Key, Recorder
+from .rounding import swallowed_shares
+
+_FLOAT32_BYTES = 4
 
 
 @final
@@ -47,6 +57,10 @@ class ParameterRows:
             self._paths, self._keys = paths, {}
         self._column(step, Kind.WEIGHT_GRAD, "norm", unclipped)
         self._column(step, Kind.WEIGHT, "norm", norms(before.weights))
+        if any(weight.element_size() < _FLOAT32_BYTES for weight in before.weights):
+            shares, wanted = swallowed_shares(optimizer, before)
+            self._column(step, Kind.UPDATE, "swallowed", shares)
+            self._column(step, Kind.UPDATE, "wanted_norm", wanted)
         self._column(step, Kind.UPDATE, "norm", update_norms(before))
         zeros: list[Measured | None] = [None] * len(paths)
         broken = zeros.copy()
@@ -57,8 +71,11 @@ class ParameterRows:
                 broken[place] = nonfinite_count(gradient, before.gradient[place])
         self._column(step, Kind.WEIGHT_GRAD, "zero_fraction", zeros)
         self._column(step, Kind.WEIGHT_GRAD, "nonfinite", broken)
-        shares = attenuation(optimizer, before.parameters)
-        self._column(step, Kind.UPDATE, "attenuation", shares)
+        left = attenuation(optimizer, before.parameters)
+        self._column(step, Kind.UPDATE, "attenuation", left)
+        decayed = adagrad_shares(optimizer, before.parameters)
+        if decayed:
+            self._column(step, Kind.UPDATE, "adagrad_share", decayed)
 
     def _column(
         self, step: int, kind: Kind, statistic: str, values: Sequence[Measured | None]

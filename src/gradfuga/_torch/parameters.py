@@ -212,6 +212,28 @@ def attenuation(optimizer: AnyOptimizer, parameters: Sequence[Tensor]) -> list[M
     return out
 
 
+@torch.no_grad()
+def adagrad_shares(optimizer: AnyOptimizer, parameters: Sequence[Tensor]) -> list[Measured | None]:
+    """Return what Adagrad's sum leaves of each parameter's step: mean |g| / sqrt(sum g^2).
+
+    1 at the first step, about 1/sqrt(t) at step t under a steady gradient; nothing at all for
+    other optimizers. Of a large tensor a sample is taken.
+    """
+    out: list[Measured | None] = []
+    for parameter in parameters:
+        total = optimizer.state.get(parameter, {}).get("sum")
+        gradient = parameter.grad
+        strided = gradient is not None and gradient.layout is torch.strided
+        if not isinstance(total, Tensor) or gradient is None or not strided:
+            out.append(None)
+            continue
+        root = _some(total, _MOST_ATTENUATED).to(torch.float64).sqrt()
+        size = _some(gradient, _MOST_ATTENUATED).to(torch.float64).abs()
+        moving = torch.count_nonzero(size).clamp_min(1)
+        out.append((size / root.clamp_min(1e-300)).sum() / moving)
+    return out if any(value is not None for value in out) else []
+
+
 def _some(values: Tensor, limit: int) -> Tensor:
     """Return at most about `limit` of the values.
 

@@ -188,8 +188,9 @@ class Tape:
             term = read_term(node, present[0], record.calls)
             if term is not None:
                 record.terms[place] = term
-            return
         for statistic in self._statistics.get(base_name(node.name()), ()):
+            if above_output and not statistic.of_the_loss:
+                continue
             part = f"the statistic '{statistic.code}'"
             if not self._parts.work(part):
                 continue

@@ -22,6 +22,11 @@ STARVED = 0.1
 STARVED_AGAINST = 10.0
 # A learning rate of 1e-8, clipping at 1e-5, an epsilon far above the gradient: 1e-5 to 3e-3.
 NOBODY_FED = 0.01
+# An adaptive optimizer gives every layer its learning rate, so that a low reach says nothing
+# before the weights have moved. Healthy networks that start below the limit leave chance when
+# they have turned over .3 to .6 of their weights (evaluation of the decision rule).
+LEAVES_CHANCE = 0.3
+ONE_TURNOVER = 1.0
 DECAYED = 0.5
 # Chosen: what a head's bias alone takes off a random start is less (log K plus the start's excess).
 HALVED = 0.5
@@ -235,3 +240,9 @@ def has_time_axis(graph: FlowGraph) -> bool:
     if any(op.role is OpRole.RECURRENT for op in graph.ops):
         return True
     return any(len(group) >= TIME_USES for group in graph.uses)
+
+
+def half_turned(case: Case) -> bool:
+    """Whether the median layer has turned its weights over once, or will not in this run."""
+    known = case.turnovers[-1][np.isfinite(case.turnovers[-1])]
+    return bool(known.size) and float(np.median(known)) >= ONE_TURNOVER

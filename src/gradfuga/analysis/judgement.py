@@ -21,10 +21,12 @@ from .._types import Axis, Severity, Verdict
 from .build import REACH_LIMIT, highest_reach, late_samples, lowest_reach
 from .case import Case
 from .conditions import (
+    LEAVES_CHANCE,
     clear_fall,
     clipped_away,
     dead_at,
     grew_dead,
+    half_turned,
     has_time_axis,
     lost_share,
     nobody_fed,
@@ -38,12 +40,8 @@ from .conditions import (
     waiting_reach,
     weights_decayed,
 )
+from .tolls import held_back
 
-# An adaptive optimizer gives every layer its learning rate, so that a low reach says nothing
-# before the weights have moved. Healthy networks that start below the limit leave chance when
-# they have turned over .3 to .6 of their weights (same evaluation).
-LEAVES_CHANCE = 0.3
-ONE_TURNOVER = 1.0
 # Where the gradient falls by more than this, no learning rate that an optimizer survives brings it
 # back (severity scale of the reach: 1.3 to 2.5 mild, 2.5 to 4 serious).
 SERIOUS_REACH = 2.5
@@ -80,6 +78,7 @@ class Why(Enum):
     PROBABILITIES = "probabilities"
     FLOWS = "flows"
     NOTHING_FOUND = "nothing_found"
+    HELD_BACK = "held_back"
     NOT_FED = "not_fed"
     STOPPED = "stopped"
     NOT_TRAINED = "not_trained"
@@ -156,6 +155,8 @@ def _informed(case: Case) -> Judgement:
             return _vanishing(Severity.SERIOUS, Why.POOR)
         if start_high > REACH_LIMIT:
             return Judgement(Verdict.EXPLODING, Severity.SERIOUS, Axis.DEPTH, Why.POOR)
+        if held_back(case) is not None:
+            return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.HELD_BACK)
         return _open(Why.LEARNS_LITTLE)
     # less than half of the way to zero, and nobody knows whether the task permits more
     suspicious = symptom_stays or start_high > 2.0 * REACH_LIMIT
@@ -193,6 +194,7 @@ def _uninformed(case: Case) -> Judgement:
         or case.progress.u < WORSE_THAN_CONSTANT
         or weights_decayed(case)
         or case.graph.double_softmax is not None
+        or held_back(case) is not None
     )
     if start_low < -REACH_LIMIT and not (mild and graver):
         if starved_layers(case):
@@ -210,6 +212,8 @@ def _fine_at_start(case: Case, *, seen_enough: bool) -> Judgement:
     """Nothing was learned although the path was sound, or hardly out of bounds, at first."""
     if grew_dead(case):
         return Judgement(Verdict.DEAD_UNITS, Severity.FATAL, None, Why.KILLED)
+    if held_back(case) is not None and seen_enough:
+        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.HELD_BACK)
     if case.progress.u < WORSE_THAN_CONSTANT and seen_enough:
         return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.WORSE)
     if weights_decayed(case):
@@ -237,7 +241,7 @@ def _flowing(case: Case, *, seen_enough: bool) -> Judgement:
     progress = case.progress
     # that a reference model finds nothing to learn either is a second witness
     nothing_there = progress.reference + 2.0 * progress.reference_error < NOTHING_TO_LEARN
-    if not seen_enough or not (_half_turned(case) or (_moved(case) and nothing_there)):
+    if not seen_enough or not (half_turned(case) or (_moved(case) and nothing_there)):
         return _open(Why.TOO_SHORT)
     if progress.falling:
         return _open(Why.STILL_FALLING)
@@ -293,12 +297,6 @@ def _without_baseline(case: Case) -> Judgement:
 def _moved(case: Case) -> bool:
     """Whether the layer that moves most has moved as far as healthy networks that leave chance."""
     return float(np.nanmax(case.turnovers[-1], initial=0.0)) >= LEAVES_CHANCE
-
-
-def _half_turned(case: Case) -> bool:
-    """Whether the median layer has turned its weights over once, or will not in this run."""
-    known = case.turnovers[-1][np.isfinite(case.turnovers[-1])]
-    return bool(known.size) and float(np.median(known)) >= ONE_TURNOVER
 
 
 def _healthy(case: Case) -> Judgement:

@@ -11,6 +11,7 @@ from .build import REACH_LIMIT, lowest_reach
 from .case import Case
 from .conditions import lost_share, nonfinite_step, stopped_step, unreached_share
 from .judgement import NOTHING_TO_LEARN, Judgement, Why
+from .tolls import HALF, tolls
 from .words import cause_word, times
 
 # Verdicts that more steps would settle, as long as the steps still move something.
@@ -66,6 +67,10 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
         ),
         Why.NOT_TRAINED: _(
             "The network does not learn: most of its weights take no part in the training."
+        ),
+        Why.HELD_BACK: _(
+            "The network does not learn: most of each step is lost on its way from the gradient to "
+            "the weights."
         ),
         Why.NOT_FED: _(
             "The network does not learn: no weight moves enough to learn anything in {steps} steps."
@@ -169,10 +174,16 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
     if text is None:
         return None
     stopped = stopped_step(case)
+    kept = min((toll.kept for toll in tolls(case)), default=1.0)
     if stopped is not None and judgement.why in _TRAIN_LONGER:
         text = _(
             "The weights have not moved since step {stopped}, so that more steps like these would "
             "change nothing. Keep the learning rate up for longer to settle it."
+        )
+    elif judgement.why is Why.TOO_SHORT and kept < HALF:
+        text = _(
+            "The run of {steps} steps is too short to tell, and only {kept:.0%} of each step "
+            "arrives at the weights. Settle that first: training longer does not make up for it."
         )
     elif judgement.why is Why.STILL_FALLING and case.progress.reference < NOTHING_TO_LEARN:
         text += " " + _(
@@ -191,6 +202,7 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
         stopped=stopped,
         low=low,
         limit=limit,
+        kept=kept,
     )
 
 

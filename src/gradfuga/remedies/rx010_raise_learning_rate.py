@@ -49,7 +49,7 @@ class RaiseLearningRate(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return the edit with the rate that the run needs."""
-        if not named(diagnosis, self.treats):
+        if not named(diagnosis, self.treats) or _otherwise(diagnosis):
             return ()
         rates = evidence_of(diagnosis, "learning_rate_too_low", "learning_rate")
         expected = [each.expected * _WHOLE_TURNOVER for each in rates if each.expected > 0.0]
@@ -59,6 +59,14 @@ class RaiseLearningRate(AbstractRemedy):
             rate=f"{expected[0]:.0e}", code=f"optimizer.param_groups[0]['lr'] = {expected[0]:.0e}"
         )
         return (Advise(action),)
+
+
+def _otherwise(diagnosis: Diagnosis) -> bool:
+    """Whether the steps are short for a reason that a higher rate does not mend."""
+    return any(
+        evidence_of(diagnosis, "learning_rate_too_low", statistic)
+        for statistic in ("adagrad_share", "rate_time")
+    )
 
 
 REMEDY = RaiseLearningRate()

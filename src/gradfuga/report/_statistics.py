@@ -8,6 +8,7 @@ from .._messages import _
 def statistic_word(name: str) -> str:
     """Return a statistic's name in words; one that no rule of ours cites with spaces."""
     words = {
+        "adagrad_share": _("adagrad share"),
         "attenuation": _("attenuation"),
         "batch_variation": _("batch variation"),
         "claim": _("claim"),
@@ -17,6 +18,7 @@ def statistic_word(name: str) -> str:
         "decay_pull": _("decay pull"),
         "entropy": _("entropy"),
         "feed": _("feed"),
+        "flushed_norm": _("flushed norm"),
         "frozen_share": _("frozen share"),
         "input_rms": _("input rms"),
         "jacobian_norm": _("jacobian norm"),
@@ -28,11 +30,14 @@ def statistic_word(name: str) -> str:
         "progress": _("progress"),
         "progress_at_most": _("progress at most"),
         "query_key_gradient": _("query key gradient"),
+        "rate_time": _("rate time"),
         "reach": _("reach"),
         "reference": _("reference"),
         "scale": _("scale"),
         "sigma_gain": _("sigma gain"),
+        "skipped_share": _("skipped share"),
         "stale": _("stale"),
+        "swallowed": _("swallowed"),
         "target_distance": _("target distance"),
         "unreached_share": _("unreached share"),
         "update_ratio": _("update ratio"),

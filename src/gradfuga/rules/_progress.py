@@ -15,6 +15,11 @@ def learns_nothing(case: Case) -> bool:
     return case.progress.nothing
 
 
+def learns_little(case: Case) -> bool:
+    """Whether it is known that the network learns nothing, or far less than its task permits."""
+    return case.progress.known and (not case.progress.informed or case.progress.poor)
+
+
 def learns_well(case: Case) -> bool:
     """Whether the network has learned what its task is known to permit, or most of the way."""
     progress = case.progress

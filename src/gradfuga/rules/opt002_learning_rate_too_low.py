@@ -62,6 +62,7 @@ class LearningRateTooLow(AbstractRule):
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the optimizer."""
         from ..analysis.conditions import path_starves_all  # noqa: PLC0415 (numpy)
+        from ..analysis.tolls import held_back  # noqa: PLC0415
 
         best = best_fed(case)
         if best is None or case.total_steps < self.fewest_steps or not learns_nothing(case):
@@ -69,6 +70,8 @@ class LearningRateTooLow(AbstractRule):
         if best.feed >= self.fed or not _has_gradient(case) or _held_back(case):
             return ()
         if lowest(at_start(case)) < -self.beyond and path_starves_all(case):
+            return ()
+        if held_back(case) is not None:
             return ()
         # what clipping or epsilon take away is not the learning rate's fault
         if best.feed / min(clip_coefficient(case), attenuation(case)) >= self.fed:

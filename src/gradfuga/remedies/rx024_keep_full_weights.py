@@ -1,0 +1,59 @@
+"""Keep the weights in a format that small updates can be added to.
+
+What it changes
+    The weights stay in float32, and half precision is left to the products inside
+    `torch.autocast`. Where memory forbids it: an optimizer with stochastic rounding or with Kahan
+    summation.
+
+Why it helps
+    float32 takes an update of a ten-millionth of a weight; bfloat16 loses whatever is below a
+    five-hundredth.
+
+Safety
+    Advice: weights and the optimizer's state take twice the memory.
+
+Known limits
+    A larger learning rate lets more updates through too, if the network bears it.
+
+References
+    Zamirai et al. 2020, https://arxiv.org/abs/2010.06192.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, final
+
+from .._contracts import AbstractRemedy
+from .._edits import Advise, Edit, Safety
+from .._messages import _
+from .._types import Diagnosis
+from ._where import named
+
+
+@final
+class KeepFullWeights(AbstractRemedy):
+    """Keeps weights in a format that small updates can be added to."""
+
+    code: ClassVar[str] = "RX024"
+    name: ClassVar[str] = "keep-full-weights"
+    treats: ClassVar[frozenset[str]] = frozenset({"swallowed_update"})
+    safety: ClassVar[Safety] = Safety.ADVICE
+
+    @property
+    def title(self) -> str:
+        """Say in one line what the remedy does."""
+        return _("Keep the weights in float32")
+
+    def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
+        """Return the edits."""
+        if not named(diagnosis, self.treats):
+            return ()
+        action = _("Keep the weights in float32, and half precision in autocast: {code}").format(
+            code="model.float(); torch.autocast('cuda', dtype=torch.bfloat16)"
+        )
+        rounded = _("Or use an optimizer with stochastic rounding or Kahan summation.")
+        return (Advise(action), Advise(rounded))
+
+
+REMEDY = KeepFullWeights()
