@@ -102,3 +102,8 @@ def slow(case: Case, **changed: Any) -> Case:
 def stopped(training: Training, *, after: int) -> Training:
     """Return `training` with weights that move up to step `after` and no more."""
     return training.everywhere(Kind.UPDATE, "norm", by_step(0.05, 0.0, until=after))
+
+
+def held_back(training):
+    """An op loses nine tenths of its gradient's norm to underflow."""
+    return training.reading("layer.2", Kind.ACTIVATION, "flushed_norm", 0.9)
