@@ -117,8 +117,11 @@ class Watch:
         self._scaler.attach()
         self._keras.attach()
         strand = self._strand()
-        if strand is not None:
-            strand.arm()
+        try:
+            if strand is not None:
+                strand.arm()
+        except Exception as error:  # noqa: BLE001 (the program starts without us)
+            self._parts.fail("the reading of forward passes", error)
 
     def detach(self) -> None:
         """Restore the process as it was; harmless when done twice."""
@@ -212,7 +215,10 @@ class Watch:
         """Write what is left of every training."""
         for training in self.trainings:
             training.interrupted = interrupted
-            training.finish(lambda book, t=training: learn(t, book))  # type: ignore[misc]
+            try:
+                training.finish(lambda book, t=training: learn(t, book))  # type: ignore[misc]
+            except Exception as error:  # noqa: BLE001 (the program has ended well without us)
+                self._parts.fail("the last flush", error)
 
 
 def _by_node() -> dict[str, list[AbstractStatistic]]:

@@ -1,0 +1,1 @@
+"""What may go wrong around and inside the observer, and what must not come of it."""
