@@ -2,9 +2,10 @@
 
     python -m benchmarks.endurance [--steps 200000]
 
-Prints one line at each mark: resident memory, the values that the observer holds, its overhead so
-far, and the size of the run folder. Memory is constant where the last lines agree; the recorder is
-bounded by 512 samples and 16,384 losses (docs/adr/0009-bounded-memory.md), full after some 16,000 steps.
+Prints one line at each mark: resident memory, the values that the observer holds, its overhead
+so far, and the size of the run folder. Memory is constant where the last lines agree; the recorder
+is bounded by 512 samples and 16,384 losses (docs/adr/0009-bounded-memory.md). The first flush to
+disk imports pyarrow, which takes some 85 MB once.
 """
 
 from __future__ import annotations

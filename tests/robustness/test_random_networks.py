@@ -86,7 +86,7 @@ NETWORKS = {
     "gain": st.floats(0.3, 3.0),
     "seed": st.integers(0, 1000),
 }
-SOME = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+SOME = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 
 
 @SOME
