@@ -78,7 +78,13 @@ _DECIDES = {
     Why.PROBABILITIES: ("saturated_output",),
     Why.DECAYED: ("weight_decay_too_strong",),
     Why.NOT_TRAINED: ("disconnected", "frozen"),
-    Why.HELD_BACK: ("precision_underflow", "swallowed_update", "learning_rate_too_low"),
+    Why.HELD_BACK: (
+        "precision_underflow",
+        "swallowed_update",
+        "clipped_away",
+        "adam_epsilon",
+        "learning_rate_too_low",
+    ),
 }
 
 

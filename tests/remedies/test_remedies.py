@@ -180,7 +180,7 @@ SNIPPETS = {"RX008": 0, "RX012": 0, "RX014": 0, "RX016": 0, "RX018": 0, "RX022":
 def test_advised_statements_are_python(code):
     cause = min(BY_CODE[code].treats)
     kind = KIND_OF.get(code, {})
-    action = edits(code, (cause, 1.0), **kind)[SNIPPETS[code]].action
+    action = sentence(edits(code, (cause, 1.0), **kind)[SNIPPETS[code]])
     ast.parse(action.partition(": ")[2])
 
 

@@ -7,11 +7,13 @@ import pytest
 from gradfuga._diagnose import diagnose
 from gradfuga._types import Kind, Role, Verdict
 from gradfuga.analysis.judgement import Why, judge
-from gradfuga.analysis.tolls import BELOW_DESIGN, NO_RATE, Taker, held_back, tolls
+from gradfuga.analysis.tolls import BELOW_DESIGN, NO_RATE, TENTH, Taker, held_back, tolls
 from gradfuga.rules.num001_precision_underflow import RULE as UNDERFLOW
 from gradfuga.rules.num002_swallowed_update import RULE as SWALLOWED
 from gradfuga.rules.num003_skipped_steps import RULE as SKIPPED
 from gradfuga.rules.opt002_learning_rate_too_low import RULE as TOO_LOW
+from gradfuga.rules.opt005_clipped_away import RULE as CLIPPED
+from gradfuga.rules.opt006_adam_epsilon import RULE as EPSILON
 from gradfuga.rules.opt007_adagrad_decay import RULE as ADAGRAD
 from gradfuga.rules.opt008_rate_at_zero import RULE as SCHEDULE
 from rules.cases import SAMPLED, Training, fires, flips_at
@@ -46,12 +48,25 @@ def schedule(until, late=0.0):
     return made.reading("optimizer", Kind.UPDATE, "learning_rate", rates)
 
 
+def clipped(left):
+    # what is left would not turn the weights over, and the whole step would
+    made = SLOW.everywhere(Kind.UPDATE, "norm", 2e-3)
+    return made.reading("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", left)
+
+
+def attenuated(left):
+    made = SLOW.everywhere(Kind.UPDATE, "norm", 2e-3)
+    return made.everywhere(Kind.UPDATE, "attenuation", left)
+
+
 SICK = {
     "underflow": (UNDERFLOW, underflow(0.9), "precision_underflow"),
     "swallowed": (SWALLOWED, swallowed(0.95), "swallowed_update"),
     "skipped": (SKIPPED, skipped(0.98), "precision_underflow"),
     "adagrad": (ADAGRAD, adagrad(1e-4), "learning_rate_too_low"),
     "schedule": (SCHEDULE, schedule(9), "learning_rate_too_low"),
+    "clipping": (CLIPPED, clipped(0.05), "clipped_away"),
+    "epsilon": (EPSILON, attenuated(0.05), "adam_epsilon"),
 }
 
 
@@ -95,9 +110,24 @@ def test_a_network_that_learns_is_not_accused(name):
 def test_a_rule_flips_where_its_part_of_the_step_is_gone(rule, training, kept):
     if rule is not SCHEDULE:
         training = training.everywhere(Kind.UPDATE, "norm", 9e-3)
-    (toll,) = tolls(training.case)
+    toll, *_ = tolls(training.case)
     assert toll.kept == pytest.approx(kept)
     assert flips_at(rule, training, "half", toll.kept)
+
+
+@pytest.mark.parametrize(("rule", "made"), [(CLIPPED, clipped), (EPSILON, attenuated)])
+def test_usual_clipping_and_epsilon_are_told_at_a_tenth(rule, made):
+    assert fires(rule, made(math.nextafter(TENTH, 0.0)))
+    assert not fires(rule, made(TENTH))
+
+
+def test_clipping_names_the_weight_that_spends_the_bound():
+    loud = clipped(0.05).reading("head.weight", Kind.WEIGHT_GRAD, "norm", 3.0)
+    (finding,) = CLIPPED.check(loud.case)
+    (share,) = (each for each in finding.evidence if each.statistic == "norm_share")
+    assert share.path == "head.weight"
+    assert share.observed == pytest.approx(9.0 / (9.0 + 4 * 0.25))
+    assert share.expected == pytest.approx(1 / 5)
 
 
 def test_a_share_of_steps_that_would_be_too_short_anyway_is_not_blamed():

@@ -118,6 +118,37 @@ def schedule_in_epochs(seed: int, *, repaired: bool = False) -> float:
         return class_progress(model(x), y)
 
 
+def epsilon_above_the_gradients(seed: int, *, repaired: bool = False) -> float:
+    """A loss of a tiny scale under Adam's own epsilon: a hundredth of each step is left."""
+    torch.manual_seed(seed)
+    x, y = digits()
+    model = _digits_net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-15 if repaired else 1e-8)
+    for _ in range(250):
+        pick = torch.randint(len(x), (64,))
+        optimizer.zero_grad()
+        (1e-8 * F.cross_entropy(model(x[pick]), y[pick])).backward()
+        optimizer.step()
+    with torch.no_grad():
+        return class_progress(model(x), y)
+
+
+def clipped_to_a_hundredth(seed: int, *, repaired: bool = False) -> float:
+    """A bound far below the gradient: a hundredth of each step is left, which is not nothing."""
+    torch.manual_seed(seed)
+    x, y = digits()
+    model = _digits_net(2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(300):
+        pick = torch.randint(len(x), (64,))
+        optimizer.zero_grad()
+        F.cross_entropy(model(x[pick]), y[pick]).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0 if repaired else 5e-3)
+        optimizer.step()
+    with torch.no_grad():
+        return class_progress(model(x), y)
+
+
 STALLED_STEPS: tuple[Member, ...] = tuple(
     sick(
         train,
@@ -133,6 +164,8 @@ STALLED_STEPS: tuple[Member, ...] = tuple(
         (scaler_that_skips, ("precision_underflow",), 0.6),
         (adagrad_after_a_spike, ("learning_rate_too_low",), 0.6),
         (schedule_in_epochs, ("learning_rate_too_low",), 0.3),
+        (epsilon_above_the_gradients, ("adam_epsilon",), 0.6),
+        (clipped_to_a_hundredth, ("clipped_away",), 0.6),
     )
 )
 

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from .._types import Kind
-from .conditions import LEAVES_CHANCE, NOBODY_FED, half_turned
+from .conditions import LEAVES_CHANCE, NOBODY_FED, half_turned, nobody_fed
 
 if TYPE_CHECKING:
     from .case import Case
@@ -30,11 +30,18 @@ FEWEST_SAMPLES = 3
 class Taker(Enum):
     """Who takes it."""
 
+    CLIPPING = "clipping"
+    EPSILON = "epsilon"
     UNDERFLOW = "underflow"
     SKIPPING = "skipping"
     ROUNDING = "rounding"
     SCHEDULE = "schedule"
     ADAGRAD = "adagrad"
+
+
+# Clipping and epsilon shorten the steps of healthy trainings too: only the extreme is told, and
+# training longer may make up for it. That nobody is fed at all has its own verdict.
+_USUAL = frozenset({Taker.CLIPPING, Taker.EPSILON})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ def tolls(case: Case) -> tuple[Toll, ...]:
     """Return what is taken from the steps of `case`, the heaviest first."""
     found = [
         toll
-        for of in (_underflow, _skipping, _rounding, _schedule, _adagrad)
+        for of in (_underflow, _skipping, _rounding, _schedule, _adagrad, _clipping, _epsilon)
         if (toll := of(case)) is not None
     ]
     return tuple(sorted(found, key=lambda toll: toll.kept))
@@ -78,10 +85,14 @@ def held_back(case: Case, taker: Taker | None = None, *, half: float = HALF) -> 
     for toll in tolls(case):
         if (taker is not None and toll.taker is not taker) or toll.kept >= half:
             continue
+        usual = toll.taker in _USUAL
+        if usual and (toll.kept >= TENTH or nobody_fed(case)):
+            continue
         # a gradient that is mostly lost moves weights too, and anywhere
         if turned and toll.taker is not Taker.UNDERFLOW:
             continue
-        if toll.wanted >= (NOBODY_FED if toll.kept < TENTH else LEAVES_CHANCE):
+        lasting = toll.kept < TENTH and not usual
+        if toll.wanted >= (NOBODY_FED if lasting else LEAVES_CHANCE):
             return toll
     return None
 
@@ -158,6 +169,27 @@ def _adagrad(case: Case) -> Toll | None:
     if kept >= BELOW_DESIGN:
         return None
     return Toll(Taker.ADAGRAD, kept, _restored(case, kept))
+
+
+def _clipping(case: Case) -> Toll | None:
+    """What clipping leaves of the gradient, for optimizers that do not divide by its size."""
+    values = case.readings.series("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient")[1].tolist()
+    kept = min(1.0, _median(values))
+    if not math.isfinite(kept) or case.readings.paths(Kind.UPDATE, "attenuation"):
+        return None
+    return Toll(Taker.CLIPPING, kept, _restored(case, kept))
+
+
+def _epsilon(case: Case) -> Toll | None:
+    """What epsilon leaves of the step of the best served layer."""
+    weights = {layer.weight for layer in case.layers}
+    known = [
+        _median(case.readings.series(path, Kind.UPDATE, "attenuation")[1].tolist())
+        for path in case.readings.paths(Kind.UPDATE, "attenuation")
+        if path in weights
+    ]
+    kept = max((share for share in known if math.isfinite(share)), default=math.nan)
+    return Toll(Taker.EPSILON, kept, _restored(case, kept)) if math.isfinite(kept) else None
 
 
 def _restored(case: Case, kept: float) -> float:

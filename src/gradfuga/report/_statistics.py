@@ -27,6 +27,7 @@ def statistic_word(name: str) -> str:
         "mean_squared_slope": _("mean squared slope"),
         "nonfinite": _("nonfinite"),
         "norm": _("norm"),
+        "norm_share": _("norm share"),
         "progress": _("progress"),
         "progress_at_most": _("progress at most"),
         "query_key_gradient": _("query key gradient"),

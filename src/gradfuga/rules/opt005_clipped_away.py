@@ -2,7 +2,8 @@
 
 What it finds
     In a network that learns nothing: weights that move by less than a hundredth of their size
-    over the run, and would move more if the gradient were not clipped.
+    over the run, and would move more if the gradient were not clipped; or clipping that leaves less
+    than a tenth of steps that would have led the weights somewhere.
 
 Why it matters
     Clipping bounds the step, not only the outlier: with a bound far below the usual norm every
@@ -10,7 +11,9 @@ Why it matters
 
 Evidence
     ``clip_coefficient``, the norm that the optimizer is given over the norm that the backward
-    pass left, against the coefficient at which the weights would be fed; and the ``feed``.
+    pass left, against the coefficient at which the weights would be fed; the ``feed``; and
+    ``norm_share``, the part of the squared norm that one weight alone brings about: where a single
+    layer spends the whole bound, clipping it apart gives the others their steps back.
 
 Known limits
     Adam and its kind divide by the gradient's size, so that clipping does not shorten their
@@ -23,6 +26,7 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
@@ -32,6 +36,7 @@ from .._messages import _
 from .._types import Evidence, Finding, Kind, Role, Severity
 from ._feed import best_fed
 from ._progress import learns_nothing
+from ._samples import value_at
 from ._short_steps import clip_coefficient
 from ._words import plain
 
@@ -55,11 +60,14 @@ class ClippedAway(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the clipping."""
+        from ..analysis.tolls import Taker, held_back  # noqa: PLC0415 (numpy)
+
         best = best_fed(case)
         if best is None or case.total_steps < self.fewest_steps or not learns_nothing(case):
             return ()
         coefficient = clip_coefficient(case)
-        if best.feed >= self.fed or best.feed / coefficient < self.fed:
+        starved = best.feed < self.fed <= best.feed / coefficient
+        if not starved and held_back(case, Taker.CLIPPING) is None:
             return ()
         step = case.steps[-1]
         message = _(
@@ -88,10 +96,26 @@ class ClippedAway(AbstractRule):
                         min(1.0, coefficient * self.fed / best.feed) if best.feed > 0.0 else 1.0,
                     ),
                     Evidence(best.path, Kind.UPDATE, "feed", step, best.feed, self.fed),
+                    *_largest_share(case, step),
                 ),
                 cause=self.cause,
             ),
         )
+
+
+def _largest_share(case: Case, step: int) -> tuple[Evidence, ...]:
+    """Return the weight with the largest part of the squared norm, against an even part."""
+    squares = {
+        path: value_at(case, path, Kind.WEIGHT_GRAD, "norm", step) ** 2
+        for path in case.readings.paths(Kind.WEIGHT_GRAD, "norm")
+    }
+    known = {path: square for path, square in squares.items() if math.isfinite(square)}
+    whole = sum(known.values())
+    if whole <= 0.0:
+        return ()
+    path = max(known, key=lambda each: known[each])
+    share, even = known[path] / whole, 1.0 / len(known)
+    return (Evidence(path, Kind.WEIGHT_GRAD, "norm_share", step, share, even),)
 
 
 RULE = ClippedAway()

@@ -2,7 +2,8 @@
 
 What it finds
     In a network that learns nothing under Adam or its kind: weights that move by less than a
-    hundredth of their size over the run, and would move more without epsilon.
+    hundredth of their size over the run, and would move more without epsilon; or an epsilon that
+    leaves less than a tenth of steps that would have led the weights somewhere.
 
 Why it matters
     Adam divides the gradient by its own size plus epsilon. A gradient far below epsilon is divided
@@ -56,11 +57,14 @@ class AdamEpsilon(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the optimizer."""
+        from ..analysis.tolls import Taker, held_back  # noqa: PLC0415 (numpy)
+
         best = best_fed(case)
         if best is None or case.total_steps < self.fewest_steps or not learns_nothing(case):
             return ()
         share = attenuation(case)
-        if best.feed >= self.fed or best.feed / share < self.fed:
+        starved = best.feed < self.fed <= best.feed / share
+        if not starved and held_back(case, Taker.EPSILON) is None:
             return ()
         step = case.steps[-1]
         message = _(
