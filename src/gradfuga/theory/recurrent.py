@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 UNIFORM_RADIUS = 1.0 / math.sqrt(3.0)  # of a hidden matrix uniform in +-1/sqrt(H), torch's default
 HORIZON = 1e-3  # the lag at which the gradient has fallen by this is the memory horizon
@@ -57,6 +58,39 @@ def gru_rate(
     """
     keep = _gate(update_bias)
     return keep + (1.0 - keep) * _gate(reset_bias) * radius
+
+
+def gated_decay(keep: Sequence[float], lag: int) -> float:
+    """Return the gradient's size after `lag` steps where every unit keeps its own share.
+
+    ``sqrt(mean f_j^(2 lag))``: the carousel alone, without the way through the hidden matrix. With
+    gates spread as chrono initialisation spreads them it falls like a power, not an exponential.
+
+    Args:
+        keep: the forget (LSTM) or update gate (GRU) of every unit, 0 to 1.
+        lag: steps.
+
+    Example:
+        >>> round(gated_decay([0.5, 0.99], 50), 3)
+        0.428
+
+    References:
+        Tallec & Ollivier 2018, https://arxiv.org/abs/1804.11188
+    """
+    return math.sqrt(sum(f ** (2 * lag) for f in keep) / len(keep))
+
+
+def chrono_gates(longest: int, units: int) -> list[float]:
+    """Return the keeping gates that chrono initialisation spreads over `units`, small to large.
+
+    ``s(log u)`` with u evenly over 1 to `longest` - 1.
+
+    Example:
+        >>> [round(f, 2) for f in chrono_gates(100, 3)]
+        [0.95, 0.98, 0.99]
+    """
+    spread = [1.0 + (longest - 2.0) * (unit + 0.5) / units for unit in range(units)]
+    return [u / (1.0 + u) for u in spread]
 
 
 def memory_horizon(rate: float) -> float:
