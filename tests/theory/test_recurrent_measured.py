@@ -124,8 +124,8 @@ def test_theory_says_the_same_at_a_small_signal():
         (nn.LSTM, keep_bias, lstm_rate(forget_bias=1.0)),
         (nn.GRU, keep_bias, gru_rate(update_bias=1.0)),
     ):
-        # at small lags: of a fixed matrix the largest eigenvalue, 5 % above, wins in the end
-        small = rate(curves(kind, change, signal=0.01), low=2, high=16)
+        # after the transient, before the largest eigenvalue of the fixed matrix wins: 3 %
+        small = rate(curves(kind, change, signal=0.01), low=8, high=32)
         assert small == pytest.approx(theory, rel=0.03)
     assert 12 < memory_horizon(rnn_rate()) < 17
     assert 12 < memory_horizon(lstm_rate()) < 17
