@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ._catalog import collect
 from ._contracts import AbstractRule
+from ._errors import UsageError
 from ._messages import _
 from ._prescribe import prescribe
 from ._types import (
+    Axis,
     Cause,
     DepthProfile,
     Diagnosis,
@@ -22,13 +24,16 @@ from ._types import (
     RunSummary,
     Severity,
     Skipped,
+    TimeProfile,
     Verdict,
 )
 from .analysis.account import UNEXPLAINED
 from .analysis.build import build_case, late_samples
 from .analysis.case import Case
 from .analysis.judgement import Judgement, Why, judge
+from .analysis.memory import late_profiles
 from .analysis.statements import inconclusive_because, summary
+from .analysis.time_causes import forgetting_shares, growing_shares
 from .flow import OpRole
 from .readings import Readings
 
@@ -89,7 +94,10 @@ _DECIDES = {
 
 
 def diagnose(
-    readings: Readings | Sequence[Readings], *, rules: Iterable[AbstractRule] | None = None
+    readings: Readings | Sequence[Readings],
+    *,
+    rules: Iterable[AbstractRule] | None = None,
+    lag: int | None = None,
 ) -> Diagnosis:
     """Diagnose one training, or all trainings of a script.
 
@@ -97,6 +105,10 @@ def diagnose(
         readings: of one training, or several: the worst one's diagnosis is returned, with the
             others in its `others`.
         rules: all of gradfuga's where left out; your own need no registration.
+        lag: how many steps back the task reaches, for recurrent networks, where you know it.
+
+    Raises:
+        UsageError: `lag` is less than 1.
 
     Returns:
         The verdict, with findings, causes whose shares and `unexplained` add up to 1, and the
@@ -107,6 +119,12 @@ def diagnose(
         >>> diagnose(Readings()).verdict.value
         'inconclusive'
     """
+    if lag is not None and lag < 1:
+        raise UsageError(
+            _("expected lag as a number of steps from 1"),
+            _("got {value}").format(value=lag),
+            _("Write lag=80 for a task that needs what was seen 80 steps before."),
+        )
     used = (
         tuple(collect("gradfuga.rules", "RULE", of=AbstractRule).values())  # type: ignore[type-abstract]
         if rules is None
@@ -115,7 +133,7 @@ def diagnose(
     several = [readings] if isinstance(readings, Readings) else list(readings)
     if not several:
         several = [Readings()]
-    found = sorted((_one(each, used) for each in several), key=_badness, reverse=True)
+    found = sorted((_one(each, used, lag) for each in several), key=_badness, reverse=True)
     return dataclasses.replace(found[0], others=tuple(found[1:]))
 
 
@@ -128,8 +146,8 @@ def _badness(diagnosis: Diagnosis) -> tuple[int, int, int]:
     )
 
 
-def _one(readings: Readings, rules: Sequence[AbstractRule]) -> Diagnosis:
-    case = build_case(readings)
+def _one(readings: Readings, rules: Sequence[AbstractRule], lag: int | None) -> Diagnosis:
+    case = build_case(readings, lag=lag)
     findings, skipped = _check(case, rules)
     judgement = _settled(judge(case), findings)
     sick = judgement.verdict not in (Verdict.HEALTHY, Verdict.INCONCLUSIVE)
@@ -157,6 +175,7 @@ def _one(readings: Readings, rules: Sequence[AbstractRule]) -> Diagnosis:
         depth=_depth(case),
         run=_run(case),
         model=readings.record.model,
+        time=_time(case),
     )
     return dataclasses.replace(diagnosis, prescriptions=tuple(prescribe(diagnosis)))
 
@@ -204,7 +223,7 @@ def _causes(
         if each.role is Role.CAUSE and each.cause:
             by_cause.setdefault(each.cause, each)
     if judgement.verdict in (Verdict.VANISHING, Verdict.EXPLODING) and judgement.axis is not None:
-        shares = case.blamed.shares()
+        shares = _shares(case, judgement)
         named = [
             Cause(name, by_cause[name].code, share, by_cause[name].paths)
             for name, share in shares.items()
@@ -224,6 +243,21 @@ def _causes(
     found = [each for each in findings if each.role is Role.CAUSE and each.cause == first]
     best = min(found, key=lambda each: abs(each.log_gain))  # no factor, where there are both
     return (Cause(first, best.code, 1.0, best.paths),), 0.0
+
+
+def _shares(case: Case, judgement: Judgement) -> Mapping[str, float]:
+    """Return the causes' shares of the symptom, along the axis that it has."""
+    if judgement.axis is not Axis.TIME:
+        return case.blamed.shares()
+    grows = judgement.verdict is Verdict.EXPLODING
+    return growing_shares(case) if grows else forgetting_shares(case)
+
+
+def _time(case: Case) -> tuple[TimeProfile, ...]:
+    return tuple(
+        TimeProfile(each.path, each.direction, each.lag, each.norm, each.rate, each.horizon)
+        for each in late_profiles(case.readings)
+    )
 
 
 def _depth(case: Case) -> DepthProfile:

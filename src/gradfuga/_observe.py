@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, final
@@ -13,12 +13,13 @@ from ._catalog import collect
 from ._contracts import AbstractSink
 from ._errors import ObservationError, UsageError
 from ._messages import _
-from ._torch.examples import ExampleBook
 from ._torch.naming import devices_of
 from ._torch.training import Training
 from ._torch.watch import Watch
+from .analysis.memory import ends_are_read, longest_reach
 from .analysis.progress import measure_progress
 from .analysis.reference import reference
+from .analysis.window_reference import window_reference
 from .readings import Readings
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # A training that has made this much progress needs no reference to be called progress.
 _CLEAR_PROGRESS = 0.8
+_SOLVED = 0.95  # a task that is learned this far needs no longer memory
 
 
 @final
@@ -59,7 +61,7 @@ class Observer:
         self._watch.detach()
         if not self._finished:
             self._finished = True
-            self._watch.finish(_learn_reference, interrupted=interrupted)
+            self._watch.finish(_learn, interrupted=interrupted)
 
     def abandon(self) -> None:
         """Take every hook away and record nothing more: what a forked child must do."""
@@ -166,14 +168,40 @@ def observe(
     return Observer(watch, folder)
 
 
-def _learn_reference(training: Training, book: ExampleBook) -> tuple[float, float] | None:
-    """Ask the reference learner what the task permits, where progress leaves that open."""
-    progress = measure_progress(training.readings())
-    if not progress.known or progress.u > _CLEAR_PROGRESS:
-        return None
-    pairs = book.pairs()
-    if pairs is None:
-        return None
+def _learn(training: Training) -> Mapping[str, float]:
+    """Ask what the task permits, where progress leaves that open; statistics of the loss."""
+    readings = training.readings()
+    progress = measure_progress(readings)
+    if not progress.known or progress.u > _SOLVED:
+        return {}
+    learned = _memory_statistics(readings, training)
+    pairs = training.tapes.book.pairs() if progress.u <= _CLEAR_PROGRESS else None
+    if pairs is not None:
+        inputs, targets, family = pairs
+        found = reference(inputs, targets, family=family)
+        if math.isfinite(found.u):
+            learned |= {"reference": found.u, "reference_error": found.error}
+    return learned
+
+
+def _memory_statistics(readings: Readings, training: Training) -> dict[str, float]:
+    """Return what models with a memory of the network's own horizon reach, and what others do."""
+    reach = longest_reach(readings)
+    if not math.isfinite(reach):
+        return {}
+    horizon = max(1, math.ceil(reach))
+    pairs = training.tapes.sequences.examples(horizon)
+    if pairs is None or not ends_are_read(readings, per_step=training.tapes.sequences.per_step):
+        return {}
     inputs, targets, family = pairs
-    found = reference(inputs, targets, family=family)
-    return (found.u, found.error) if math.isfinite(found.u) else None
+    found = window_reference(inputs, targets, family=family, horizon=horizon)
+    if not math.isfinite(found.long):
+        return {}
+    return {
+        "memoryless": found.memoryless,
+        "short_memory": found.short,
+        "long_memory": found.long,
+        "memory_error": found.error,
+        "telling_lag": float(found.lag),
+        "assumed_horizon": float(horizon),
+    }

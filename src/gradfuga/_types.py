@@ -145,6 +145,22 @@ class DepthProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeProfile:
+    """The gradient against the lag in one recurrence, over the last samples.
+
+    `norm` is at the joint state, against that at the loss; `rate` its gain per step; `horizon` the
+    first lag at which a thousandth of lag 1 is left, inf where it is not within the sequence.
+    """
+
+    path: str
+    direction: str
+    lag: tuple[int, ...]
+    norm: tuple[float, ...]
+    rate: float
+    horizon: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
     """The run that was observed. `overhead` is the observer's time over the bare training's."""
 
@@ -179,4 +195,5 @@ class Diagnosis:
     depth: DepthProfile
     run: RunSummary
     model: str = ""  # class name of the root module, or "" for a training without one
+    time: tuple[TimeProfile, ...] = ()
     others: tuple[Diagnosis, ...] = field(default=())  # the script's other trainings, worst first

@@ -141,6 +141,10 @@ class Readings:
         """Return the paths at which `statistic` was recorded, in the order of recording."""
         return tuple(p for p, k, s in self._series if k == kind and s == statistic)
 
+    def statistics(self, path: str, kind: Kind) -> tuple[str, ...]:
+        """Return the statistics that were recorded at `path`, in the order of recording."""
+        return tuple(s for p, k, s in self._series if p == path and k == kind)
+
     def has(self, statistic: str) -> bool:
         """Whether `statistic` was recorded anywhere."""
         return statistic in self._statistics

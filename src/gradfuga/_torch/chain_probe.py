@@ -76,6 +76,7 @@ def probe(walk: Walk, chain: Chain) -> LagCurve | None:
     statistics = {"time_steps": float(chain.total)}
     if len(chain.uses) < chain.total:
         statistics["time_cut"] = float(len(chain.uses))
+    statistics["read_steps"] = float(_read_steps(walk, chain, numbers[chain.uses[-1]]))
     statistics.update(_gates(walk, inside, chain, following))
     return LagCurve(
         id(chain.weight),
@@ -86,6 +87,22 @@ def probe(walk: Walk, chain: Chain) -> LagCurve | None:
         input=summarize(inputs[rows])[0],
         statistics=statistics,
     )
+
+
+def _read_steps(walk: Walk, chain: Chain, last: int) -> int:
+    """Return at how many steps something beyond the recurrence reads a state directly.
+
+    What runs after the last step and reads what an earlier step made: a stack of all states, an
+    attention over them, a mean.
+    """
+    count = len(chain.uses)
+    numbers = [node._sequence_nr() for node in walk.nodes]  # noqa: SLF001
+    early = {
+        chain.depends[producer]
+        for consumer, _, producer in walk.edges
+        if numbers[consumer] > last and 0 < chain.depends[producer] < count - 1
+    }
+    return 1 + len(early)
 
 
 def _state_before(
@@ -117,8 +134,8 @@ def _take_back(
     for place in inside:
         while left and numbers[place] < left[0]:
             size = _norms([g for held in waiting.values() for g in held.values()], examples)
-            states.append(size * math.exp(scale))
-            inputs.append(np.sqrt(entered) * math.exp(scale))
+            states.append(size * np.exp(scale))
+            inputs.append(np.sqrt(entered) * np.exp(scale))
             entered = np.zeros(examples)
             left.pop(0)
             largest = float(np.max(size, initial=0.0))

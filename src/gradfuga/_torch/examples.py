@@ -21,7 +21,7 @@ _LIKE_INPUT = 0.5  # of the target's variance: noise of its own size leaves 1, a
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64 | np.int64]]
 Family = Literal["classification", "regression", "binary", "language"]
-_FAMILIES: dict[str, Family] = {
+FAMILIES: dict[str, Family] = {
     "classes": "classification",
     "binary": "binary",
     "squares": "regression",
@@ -77,7 +77,7 @@ class ExampleBook:
             return None
         inputs = torch.cat(self._inputs).cpu().numpy()[:_MOST_EXAMPLES]
         targets = torch.cat(self._targets).cpu().numpy()[:_MOST_EXAMPLES]
-        family = _FAMILIES[self._family]
+        family = FAMILIES[self._family]
         return inputs, targets.reshape(-1) if family == "classification" else targets, family
 
 

@@ -28,6 +28,7 @@ class LagCurve:
         spread: standard deviation over the examples of its log10, in decades.
         input: the same as `norm` for the input of the step at that lag, NaN where it has none.
         statistics: of the recurrence as a whole, by name.
+        output: autograd's number of the op that made the layer's outputs, None for a loop.
     """
 
     weight: int
@@ -37,6 +38,7 @@ class LagCurve:
     spread: tuple[float, ...]
     input: tuple[float, ...]
     statistics: dict[str, float] = field(default_factory=dict)
+    output: int | None = None
 
 
 def chosen_lags(steps: int) -> tuple[int, ...]:

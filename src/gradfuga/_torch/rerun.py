@@ -40,6 +40,7 @@ class RecurrentCall:
         output: what came out at every step.
         last: the states that came out.
         linked: whether a gradient flows through the given state.
+        made_by: autograd's number of the op that made `output`, -1 where there is none.
     """
 
     module: nn.RNNBase
@@ -48,6 +49,12 @@ class RecurrentCall:
     output: Tensor | PackedSequence
     last: tuple[Tensor, ...]
     linked: bool
+    made_by: int = -1
+
+    @property
+    def time_axis(self) -> int:
+        """The dimension of `output` that is time."""
+        return int(self.module.batch_first and isinstance(self.output, Tensor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,8 @@ def rerun(call: RecurrentCall, *, exponents: bool = True) -> tuple[LagCurve, ...
     if not (error < _SAME or masked):
         return ()
     return tuple(
-        replace(curve, statistics={**curve.statistics, "rerun_error": error}) for curve in curves
+        replace(curve, statistics={**curve.statistics, "rerun_error": error}, output=call.made_by)
+        for curve in curves
     )
 
 

@@ -205,6 +205,7 @@ def _recurrent_call(
     ):
         return None
     start = tuple(_tensors(state))
+    made = out if isinstance(out, Tensor) else out.data
     return RecurrentCall(
         module,
         _detached(given),
@@ -212,6 +213,7 @@ def _recurrent_call(
         _detached(out),
         tuple(each.detach() for each in _tensors(last)),
         linked=any(each.requires_grad for each in start),
+        made_by=made.grad_fn._sequence_nr() if made.grad_fn is not None else -1,  # noqa: SLF001
     )
 
 

@@ -30,6 +30,8 @@ _BACKWARD, _STEPS = "the reading of backward passes", "the reading of optimizer 
 _GLIMPSES = "the glimpses of the loss"
 _MOST_ENTRIES = 64  # backward passes without a step (adversarial examples, say)
 
+_LAGS = "the probe through time"
+
 StepArguments = tuple[tuple[object, ...], dict[str, object]]
 
 
@@ -154,6 +156,7 @@ class Strand:
                         roots,
                         spans=self._spies.spans,
                         calls=tuple(self._spies.calls),
+                        recurrent=tuple(self._spies.recurrent),
                         read_sources=read_sources,
                         statistics=self._statistics,
                         parts=self._parts,
@@ -191,6 +194,8 @@ class Strand:
             self._parts.fail(_GLIMPSES, error)
 
     def _probe_time(self, tape: Tape) -> None:
+        if not self._parts.work(_LAGS):
+            return
         try:
             tape.record.curves = self._time.measure(
                 tape.record.walk,
@@ -200,7 +205,7 @@ class Strand:
                 bare_seconds=max((t.cadence.step_seconds for t in self._mine), default=0.0),
             )
         except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
-            self._parts.fail("the probe through time", error)
+            self._parts.fail(_LAGS, error)
 
     def _wants_tape(self) -> bool:
         """Read each optimizer's first backward pass of a step; micro-batches repeat it."""

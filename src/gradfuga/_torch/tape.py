@@ -22,6 +22,7 @@ from .norms import Measured, norm
 from .parameters import SeenGradient, see_gradients
 from .parts import Parts
 from .quiet import quiet_ops
+from .rerun import RecurrentCall
 from .spies import RootCall, Span
 from .vocabulary import MATCHED_OUTPUTS, is_native
 from .walk import Walk, walk
@@ -58,6 +59,8 @@ class TapeRecord:
         forward: spans and calls of the forward pass.
         read_sources: whether the nodes carry tracebacks.
         curves: the gradient against the lag in every recurrence, where it was probed.
+        read: at how many time steps the loss reads a recurrent layer's output directly, by
+            autograd's number of the op that made it.
     """
 
     walk: Walk
@@ -75,6 +78,7 @@ class TapeRecord:
     weight_gradient: Mapping[int, SeenGradient] = field(default_factory=dict)
     stale: dict[int, Measured] = field(default_factory=dict)
     curves: tuple[LagCurve, ...] = ()
+    read: dict[int, Measured] = field(default_factory=dict)
 
 
 @final
@@ -85,6 +89,7 @@ class Tape:
         roots: what `backward` was called on.
         spans: module calls of the forward pass.
         calls: calls of modules from outside, with what came out.
+        recurrent: calls of torch's recurrent layers.
         read_sources: whether anomaly mode was on in the forward pass.
         statistics: by the base name of the nodes they apply to.
         parts: of the observer that still work; a kind of op that cannot be read is one.
@@ -96,6 +101,7 @@ class Tape:
         *,
         spans: Sequence[Span],
         calls: Sequence[RootCall],
+        recurrent: Sequence[RecurrentCall] = (),
         read_sources: bool,
         statistics: Mapping[str, Sequence[AbstractStatistic]],
         parts: Parts,
@@ -111,6 +117,9 @@ class Tape:
         self._statistics = statistics
         self._parts = parts
         self._handles: list[RemovableHandle] = []
+        made = {call.made_by: call for call in recurrent if isinstance(call.output, Tensor)}
+        numbers = [node._sequence_nr() for node in path.nodes]  # noqa: SLF001
+        self._sequences = {p: made[n] for p, n in enumerate(numbers) if n in made}
         consumers = [0] * len(path.nodes)
         for _, _, producer in path.edges:
             consumers[producer] += 1
@@ -178,6 +187,9 @@ class Tape:
             return
         record.gradient[place] = _add(record.gradient.get(place), _joint(present))
         record.shapes[place] = tuple(present[0].shape)
+        call = self._sequences.get(place)
+        if call is not None:
+            record.read[call.made_by] = _read_steps(present[0], call)
         for slot in self._shared.get(place, ()):
             gradient = grad_inputs[slot] if slot < len(grad_inputs) else None
             if gradient is not None:
@@ -217,6 +229,14 @@ def _names(calls: Sequence[RootCall]) -> dict[int, str]:
 
 def _reading(node: Node) -> str:
     return f"the reading of '{base_name(node.name())}'"
+
+
+def _read_steps(gradient: Tensor, call: RecurrentCall) -> Measured:
+    """Return the number of time steps of a layer's output that have a gradient of their own."""
+    if gradient.shape != call.output.shape:  # type: ignore[union-attr]  # a tensor, see __init__
+        return 1.0  # of the last state alone
+    others = [d for d in range(gradient.dim()) if d != call.time_axis]
+    return torch.count_nonzero(gradient.abs().amax(dim=others)).to(torch.float64)
 
 
 def _saved(node: Node, name: str) -> Tensor | None:

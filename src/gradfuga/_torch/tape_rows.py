@@ -16,6 +16,7 @@ from .norms import dense
 from .parts import Parts
 from .recorder import Recorder
 from .scaling import Scaled, unscaled
+from .sequences import SequenceBook
 from .tape import TapeRecord
 from .time_rows import write_curves
 
@@ -34,6 +35,7 @@ class TapeRows:
         graph: the largest one seen.
         losses: the terms of the loss, and their targets pooled.
         book: examples of the task, for the reference learner.
+        sequences: the same with their time axis, for recurrent networks.
         knows_sources: whether a graph with the user's source lines was seen.
     """
 
@@ -44,6 +46,7 @@ class TapeRows:
         self.graph = FlowGraph()
         self.losses = LossRows(recorder)
         self.book = ExampleBook()
+        self.sequences = SequenceBook()
         self.knows_sources = False
 
     def write(self, step: int, record: TapeRecord, names: Names, scaled: Scaled | None) -> None:
@@ -68,8 +71,12 @@ class TapeRows:
                 kind = Kind.WEIGHT if statistic in _WEIGHT_STATISTICS else Kind.ACTIVATION
                 add(step, ops[place].path, kind, statistic, number)
         self._apart(_TERMS, lambda: self._write_terms(step, record, graph, scaled))
-        self._apart(_LAGS, lambda: write_curves(self._recorder, step, record.curves, names))
+        self._apart(_LAGS, lambda: self._write_curves(step, record, names))
         self._apart(_INPUTS, lambda: self._write_inputs(step, record))
+
+    def _write_curves(self, step: int, record: TapeRecord, names: Names) -> None:
+        write_curves(self._recorder, step, record.curves, names, record.read)
+        self.sequences.add(record)
 
     def _apart(self, part: str, write: Callable[[], None]) -> None:
         """Write one part; that it fails costs this part alone."""

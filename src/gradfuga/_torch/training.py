@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from .._types import Kind
 from ..readings import ParameterRecord, Readings, RunRecord
 from .cadence import Cadence
-from .examples import ExampleBook
 from .glimpse import Glimpse
 from .joined import AnyOptimizer, Joined, name_of
 from .naming import Names, names_of
@@ -82,7 +81,7 @@ class Training:
         self._script = script
         self._model = weakref.ref(model) if model is not None else None
         self._names: Names | None = None
-        self._tapes = TapeRows(recorder, parts)
+        self.tapes = TapeRows(recorder, parts)
         self._reached: set[int] = set()
         self._sampled: list[int] = []
         self._parameter_records: tuple[ParameterRecord, ...] = ()
@@ -106,12 +105,12 @@ class Training:
     @property
     def wants_glimpse(self) -> bool:
         """Whether the targets of the coming step are worth a look, and known how to be read."""
-        return self._tapes.losses.wants_glimpse(self.steps)
+        return self.tapes.losses.wants_glimpse(self.steps)
 
     @property
     def wants_sources(self) -> bool:
         """Whether source lines are still worth anomaly mode; without a gradient there are none."""
-        return not self._tapes.knows_sources and self._source_tries < _SOURCE_TRIES
+        return not self.tapes.knows_sources and self._source_tries < _SOURCE_TRIES
 
     def continues(self, parameters: frozenset[int]) -> bool:
         """Whether these are the very parameters of this training, not new ones at old addresses."""
@@ -192,7 +191,7 @@ class Training:
             loss = unscaled(loss, self._scaled)
             self.recorder.loss(step, loss)
         seen = [entry.glimpsed for entry in entries]
-        glimpsed = self._tapes.losses.write_glimpse(step, seen, self._scaled)
+        glimpsed = self.tapes.losses.write_glimpse(step, seen, self._scaled)
         if self._before is not None:
             self._optimizer = weakref.ref(optimizer)
             if self._parts.work(_PARAMETERS):
@@ -218,7 +217,7 @@ class Training:
         self._last_end = now
         self.due = self.cadence.due(self.steps)
         if sampled or step % 64 == 0:
-            self.recorder.flush(self._tapes.graph, self.record())
+            self.recorder.flush(self.tapes.graph, self.record())
 
     def _watch_level(self, step: int, loss: float) -> None:
         """Ask for denser samples where the loss leaves its recent level."""
@@ -240,7 +239,7 @@ class Training:
         if record is not None and self._parts.work(_TAPE):
             try:
                 names = self._name_parameters(before.parameters, record)
-                self._tapes.write(step, record, names, self._scaled)
+                self.tapes.write(step, record, names, self._scaled)
                 self._reached.update(id(p) for p in record.parameters)
             except Exception as error:  # noqa: BLE001
                 self._parts.fail(_TAPE, error)
@@ -340,21 +339,20 @@ class Training:
 
     def readings(self) -> Readings:
         """Return everything that memory holds of this training."""
-        return self.recorder.readings(self._tapes.graph, self.record())
+        return self.recorder.readings(self.tapes.graph, self.record())
 
-    def finish(self, learn: Callable[[ExampleBook], tuple[float, float] | None]) -> None:
-        """The observation ends: ask the reference learner, write the last batch."""
+    def finish(self, learn: Callable[[Training], Mapping[str, float]]) -> None:
+        """The observation ends: ask what the task permits, write the last batch."""
         try:
-            learned = learn(self._tapes.book)
+            learned = learn(self)
         except Exception as error:  # noqa: BLE001
             self._parts.fail("the reference learner", error)
-            learned = None
-        if learned is not None:
-            last = self._sampled[-1] if self._sampled else 0
-            self.recorder.add(last, "loss", Kind.LOSS, "reference", learned[0])
-            self.recorder.add(last, "loss", Kind.LOSS, "reference_error", learned[1])
+            learned = {}
+        last = self._sampled[-1] if self._sampled else 0
+        for name, value in learned.items():
+            self.recorder.add(last, "loss", Kind.LOSS, name, value)
         self.recorder.collect()
-        self.recorder.flush(self._tapes.graph, self.record(), force=True)
+        self.recorder.flush(self.tapes.graph, self.record(), force=True)
 
     @property
     def folder(self) -> Path | None:

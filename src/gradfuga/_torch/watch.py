@@ -19,7 +19,6 @@ from torch.utils.hooks import RemovableHandle
 
 from .._catalog import collect
 from .._contracts import AbstractSink, AbstractStatistic
-from .examples import ExampleBook
 from .joined import AnyOptimizer
 from .keras_seam import KerasOptimizer, KerasSeam
 from .parts import Parts
@@ -208,7 +207,7 @@ class Watch:
 
     def finish(
         self,
-        learn: Callable[[Training, ExampleBook], tuple[float, float] | None],
+        learn: Callable[[Training], Mapping[str, float]],
         *,
         interrupted: bool,
     ) -> None:
@@ -216,7 +215,7 @@ class Watch:
         for training in self.trainings:
             training.interrupted = interrupted
             try:
-                training.finish(lambda book, t=training: learn(t, book))  # type: ignore[misc]
+                training.finish(learn)
             except Exception as error:  # noqa: BLE001 (the program has ended well without us)
                 self._parts.fail("the last flush", error)
 

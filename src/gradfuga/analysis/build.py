@@ -25,8 +25,13 @@ DEAD_LAYER = 0.9  # share of dead units in a dead layer; a healthy narrow conv r
 _LATE_SAMPLES, _LATE_PART = 4, 0.75
 
 
-def build_case(readings: Readings) -> Case:
-    """Work out everything that rules may ask about the training of `readings`."""
+def build_case(readings: Readings, *, lag: int | None = None) -> Case:
+    """Work out everything that rules may ask about the training of `readings`.
+
+    Args:
+        readings: of one training.
+        lag: steps back in time that the task needs, where it is known.
+    """
     graph, record = readings.graph, readings.record
     steps = record.sampled
     line = graph.main_line
@@ -66,6 +71,7 @@ def build_case(readings: Readings) -> Case:
         start=start,
         late=last,
         blamed=_blamed(readings, start, worst, lowest, cut),
+        lag=lag,
     )
 
 

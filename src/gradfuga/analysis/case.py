@@ -59,6 +59,7 @@ class Case:
         late: the account over the last samples.
         blamed: the account that speaks for the symptom: `start`, or the one over the waiting
             time where the symptom came later.
+        lag: steps back that the task needs, where the user says so.
     """
 
     readings: Readings
@@ -75,6 +76,7 @@ class Case:
     start: Account
     late: Account
     blamed: Account
+    lag: int | None = None
 
     @property
     def total_steps(self) -> int:

@@ -40,6 +40,7 @@ from .conditions import (
     waiting_reach,
     weights_decayed,
 )
+from .remembering import along_depth, expands, memory_of, opened
 from .tolls import held_back
 
 # Where the gradient falls by more than this, no learning rate that an optimizer survives brings it
@@ -91,6 +92,9 @@ class Why(Enum):
     FLOWS_UNSETTLED = "flows_unsettled"
     NO_BASELINE = "no_baseline"
     TIME_AXIS = "time_axis"
+    TIME_HIDDEN = "time_hidden"
+    FORGETS = "forgets"
+    GROWS_IN_TIME = "grows_in_time"
     NOTHING_SEEN = "nothing_seen"
 
 
@@ -114,6 +118,8 @@ def judge(case: Case) -> Judgement:
         if nonfinite_inputs(case):
             return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NONFINITE_DATA)
         by_path = start_high > REACH_LIMIT
+        if expands(case) and not (by_path and along_depth(case, start_high)):
+            return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.TIME, Why.NONFINITE_PATH)
         why = Why.NONFINITE_PATH if by_path else Why.NONFINITE_RATE
         return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.DEPTH if by_path else None, why)
     if case.progress.informed:
@@ -139,6 +145,8 @@ def late_lowest(case: Case) -> float:
 
 def _informed(case: Case) -> Judgement:
     progress = case.progress
+    if memory_of(case).too_short:
+        return _forgets(Severity.SERIOUS)
     late = late_lowest(case)
     start_high = highest_reach(case.reach[0], case.layers)
     symptom_stays = late < -REACH_LIMIT
@@ -155,6 +163,8 @@ def _informed(case: Case) -> Judgement:
             return _vanishing(Severity.SERIOUS, Why.POOR)
         if start_high > REACH_LIMIT:
             return Judgement(Verdict.EXPLODING, Severity.SERIOUS, Axis.DEPTH, Why.POOR)
+        if expands(case):
+            return Judgement(Verdict.EXPLODING, Severity.SERIOUS, Axis.TIME, Why.GROWS_IN_TIME)
         if held_back(case) is not None:
             return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.HELD_BACK)
         return _open(Why.LEARNS_LITTLE)
@@ -185,9 +195,13 @@ def _uninformed(case: Case) -> Judgement:
     if start_high > REACH_LIMIT and not (nobody_fed(case) and not clipped_away(case)):
         if not seen_enough or (case.record.interrupted and not moved):
             return _open(Why.TOO_SHORT)
+        if expands(case) and not along_depth(case, start_high) and not _no_signal(case):
+            return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.TIME, Why.GROWS_IN_TIME)
         if not case.progress.nothing:
             return _open(Why.HIDDEN_BY_NOISE)
         return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.DEPTH, Why.NEVER_LEARNS)
+    if expands(case) and seen_enough and not _no_signal(case):
+        return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.TIME, Why.GROWS_IN_TIME)
     mild = start_low > -SERIOUS_REACH  # as healthy runs start too: a graver fault goes before it
     graver = (
         grew_dead(case)
@@ -196,7 +210,10 @@ def _uninformed(case: Case) -> Judgement:
         or case.graph.double_softmax is not None
         or held_back(case) is not None
     )
-    if start_low < -REACH_LIMIT and not (mild and graver):
+    if mild and not graver and seen_enough and moved and memory_of(case).too_short:
+        return _forgets(Severity.FATAL)
+    # a recurrence takes a decade off what is below it by what it is
+    if start_low < -REACH_LIMIT and not (mild and (graver or opened(case))):
         if starved_layers(case):
             return _vanishing(Severity.FATAL, Why.STARVES)
         beyond_rate = start_low < -BEYOND_HEALTHY or (
@@ -222,12 +239,16 @@ def _fine_at_start(case: Case, *, seen_enough: bool) -> Judgement:
         return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.DECAYED)
     if case.graph.double_softmax is not None and seen_enough:
         return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.PROBABILITIES)
+    if seen_enough and _moved(case) and memory_of(case).too_short:
+        return _forgets(Severity.FATAL)
     low = min(late_lowest(case), waiting_reach(case), key=lambda each: (each != each, each))  # noqa: PLR0124
-    if low < -REACH_LIMIT:
+    if low < -(SERIOUS_REACH if opened(case) else REACH_LIMIT):
         return _vanishing_or_hidden(case, low) if seen_enough else _open(Why.TOO_SHORT)
     if seen_enough and (nobody_fed(case) or _stopped(case)):
         return _unfed(case)
-    if has_time_axis(case.graph):
+    if hidden_time(case):
+        return _open(Why.TIME_HIDDEN)
+    if opened(case) and memory_of(case).open:
         return _open(Why.TIME_AXIS)
     return _flowing(case, seen_enough=seen_enough)
 
@@ -291,6 +312,8 @@ def _without_baseline(case: Case) -> Judgement:
         return _vanishing(Severity.SERIOUS if falls else Severity.FATAL, Why.STARVES)
     if falls:
         return _healthy(case)
+    if seen_enough and memory_of(case).too_short:
+        return _forgets(Severity.SERIOUS)
     return _open(Why.NO_BASELINE)
 
 
@@ -307,6 +330,15 @@ def _healthy(case: Case) -> Judgement:
     elif case.progress.known and lost_share(case) >= LATE_SHARE:
         why = Why.LEARNS_LATE
     return Judgement(Verdict.HEALTHY, Severity.NONE, None, why)
+
+
+def _forgets(severity: Severity) -> Judgement:
+    return Judgement(Verdict.VANISHING, severity, Axis.TIME, Why.FORGETS)
+
+
+def _no_signal(case: Case) -> bool:
+    """Whether a reference model finds nothing to learn either."""
+    return case.progress.reference < NOTHING_TO_LEARN
 
 
 def _vanishing(severity: Severity, why: Why) -> Judgement:

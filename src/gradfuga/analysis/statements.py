@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 
 from .._messages import _
-from .._types import Cause
+from .._types import Axis, Cause
 from .build import REACH_LIMIT, lowest_reach
 from .case import Case
 from .conditions import lost_share, nonfinite_step, stopped_step, unreached_share
 from .judgement import NOTHING_TO_LEARN, Judgement, Why
+from .remembering import expanding, memory_of
 from .tolls import HALF, tolls
 from .words import cause_word, times
 
@@ -72,10 +73,22 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "The network does not learn: most of each step is lost on its way from the gradient to "
             "the weights."
         ),
+        Why.FORGETS: _(
+            "The gradient reaches back {reach} of {length} time steps; the task needs more, and "
+            "the network does not learn what lies farther back."
+        ),
+        Why.GROWS_IN_TIME: _(
+            "The gradient grows {growth} times along {length} time steps before any update, and "
+            "the network learns nothing, or far less than the data permits."
+        ),
         Why.NOT_FED: _(
             "The network does not learn: no weight moves enough to learn anything in {steps} steps."
         ),
     }
+    if judgement.why is Why.NONFINITE_PATH and judgement.axis is Axis.TIME:
+        texts[judgement.why] = _(
+            "The gradient grows along time until the numbers overflow (step {broken})."
+        )
     text = texts.get(judgement.why, _("Not enough evidence for a verdict."))
     place = _extreme(case)
     sentence = text.format(
@@ -87,6 +100,9 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
         direction=_("smaller") if place[1] < 0 else _("larger"),
         steps=case.total_steps,
         stopped=stopped_step(case),
+        reach=_back(case),
+        length=memory_of(case).steps,
+        growth=times(max((each.growth for each in expanding(case)), default=0.0)),
     )
     if causes:
         first = causes[0]
@@ -94,6 +110,12 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
         text = _("Cause: {cause}.") if whole else _("Main cause: {cause} ({share:.0%} of it).")
         sentence += " " + text.format(cause=cause_word(first.name), share=first.share)
     return sentence
+
+
+def _back(case: Case) -> str:
+    """Return how many time steps back the gradient reaches."""
+    reach = memory_of(case).reach
+    return "?" if math.isnan(reach) else "∞" if math.isinf(reach) else f"{reach:.0f}"
 
 
 def _extreme(case: Case) -> tuple[str, float]:
@@ -166,8 +188,14 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
             "metric, or train with a standard loss to settle it."
         ),
         Why.TIME_AXIS: _(
-            "The network is recurrent and does not learn; the gradient through depth is sound, "
-            "and the gradient through time is not judged yet."
+            "The network is recurrent and does not learn. Its gradient reaches back {reach} of "
+            "{length} time steps, and whether the task needs more is not known. Say how many "
+            "steps it needs with --lag, or train with a longer memory to settle it."
+        ),
+        Why.TIME_HIDDEN: _(
+            "The network is recurrent and does not learn; its time axis could not be opened (a "
+            "compiled or custom function, a checkpoint), so that the gradient through time is not "
+            "known. Run it without those to settle it."
         ),
     }
     text = texts.get(judgement.why)
@@ -203,6 +231,8 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
         low=low,
         limit=limit,
         kept=kept,
+        reach=_back(case),
+        length=memory_of(case).steps,
     )
 
 

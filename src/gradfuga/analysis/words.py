@@ -26,6 +26,8 @@ def cause_word(name: str) -> str:
         "attention_collapse": _("collapsed attention"),
         "recurrent_contraction": _("contracting recurrence"),
         "recurrent_expansion": _("expanding recurrence"),
+        "closed_gates": _("closed gates"),
+        "truncated_backpropagation": _("backpropagation cut short"),
         "learning_rate_too_high": _("learning rate too high"),
         "learning_rate_too_low": _("learning rate too low"),
         "weight_decay_too_strong": _("weight decay too strong"),

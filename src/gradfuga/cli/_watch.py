@@ -32,10 +32,16 @@ class Cadence:
 
 
 def run_watched(
-    program: Program, *, cadence: Cadence, folder: Path | None, delivery: Delivery, lang: str
+    program: Program,
+    *,
+    cadence: Cadence,
+    folder: Path | None,
+    delivery: Delivery,
+    lang: str,
+    lag: int | None = None,
 ) -> None:
     """Run `program` observed, hand out the diagnosis, and leave as the program would have left."""
-    watch = _Watch(program, cadence=cadence, folder=folder, delivery=delivery, lang=lang)
+    watch = _Watch(program, cadence=cadence, folder=folder, delivery=delivery, lang=lang, lag=lag)
     outcome = launch(program, torch_imported=watch.attach, terminated=watch.interrupted)
     with next_signal_kills():
         diagnosis = watch.conclude(interrupted=outcome.interrupted)
@@ -58,7 +64,9 @@ class _Watch:
         folder: Path | None,
         delivery: Delivery,
         lang: str,
+        lag: int | None = None,
     ) -> None:
+        self._lag = lag
         self._program = program
         self._cadence = cadence
         self._folder = folder
@@ -171,7 +179,7 @@ class _Watch:
         try:
             from .._diagnose import diagnose
 
-            return diagnose(trainings)
+            return diagnose(trainings, lag=self._lag)
         except Exception as error:  # noqa: BLE001
             warn(_("The diagnosis failed: {error}").format(error=described(error)))
             return None

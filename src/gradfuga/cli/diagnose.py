@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .._messages import language
-from ._options import FailOn, JsonFile, Language, ReportFile
+from ._options import FailOn, JsonFile, Lag, Language, ReportFile, check_lag
 
 
 def diagnose(
@@ -18,6 +18,7 @@ def diagnose(
     ],
     json: JsonFile = None,
     report: ReportFile = None,
+    lag: Lag = None,
     lang: Language = "en",
     fail_on: FailOn = None,
 ) -> None:
@@ -25,6 +26,7 @@ def diagnose(
     from ._delivery import Delivery
 
     with language(lang):
+        check_lag(lag)
         delivery = Delivery.checked(json=json, report=report, fail_on=fail_on)
         from .._diagnose import diagnose as diagnosed
         from ..readings import Readings
@@ -33,7 +35,7 @@ def diagnose(
         # A folder without a run goes to Readings.open, which says what is missing.
         folders = recorded_runs(run_dir) or [run_dir]
         trainings = [Readings.open(each) for each in folders]
-        diagnosis = diagnosed(trainings)
+        diagnosis = diagnosed(trainings, lag=lag)
         delivery.deliver(diagnosis, trainings, stream=sys.stdout)
     code = delivery.exit_code(diagnosis)
     if code:

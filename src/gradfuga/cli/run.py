@@ -10,7 +10,7 @@ import typer
 from .._errors import UsageError
 from .._messages import _, language
 from ._deferred import Deferred
-from ._options import FailOn, JsonFile, Language, ReportFile
+from ._options import FailOn, JsonFile, Lag, Language, ReportFile, check_lag
 
 DEFAULT_BUDGET = 0.01  # as observe()
 
@@ -51,6 +51,7 @@ def run(
             show_default=str(DEFAULT_BUDGET),
         ),
     ] = None,
+    lag: Lag = None,
     lang: Language = "en",
     fail_on: FailOn = None,
 ) -> None:
@@ -69,6 +70,7 @@ def run(
     program = Program(script, tuple(arguments or ()), module=module)
     with language(lang):
         _check_cadence(every, budget)
+        check_lag(lag)
         delivery = Delivery.checked(json=json, report=report, fail_on=fail_on)
         check(program)
         folder = new_run_folder(program.name) if out is None else checked_run_folder(out)
@@ -76,7 +78,7 @@ def run(
     deferred = context.obj
     assert isinstance(deferred, Deferred)
     deferred.action = lambda: run_watched(
-        program, cadence=cadence, folder=folder, delivery=delivery, lang=lang
+        program, cadence=cadence, folder=folder, delivery=delivery, lang=lang, lag=lag
     )
 
 

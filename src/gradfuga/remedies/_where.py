@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .._types import Axis
+
 if TYPE_CHECKING:
     from .._types import Diagnosis, Evidence
 
@@ -41,6 +43,18 @@ def evidence_of(diagnosis: Diagnosis, cause: str, statistic: str) -> tuple[Evide
         for each in finding.evidence
         if each.statistic == statistic
     )
+
+
+def lag_needed(diagnosis: Diagnosis) -> float:
+    """Return how many time steps back the task reaches, as far as the findings say; else 0."""
+    found = [
+        each.expected
+        for finding in diagnosis.findings
+        if finding.axis is Axis.TIME
+        for each in finding.evidence
+        if each.unit == "steps" and math.isfinite(each.expected)
+    ]
+    return max(found, default=0.0)
 
 
 def wanted_gain(diagnosis: Diagnosis) -> float:

@@ -40,7 +40,12 @@ class ClipGradient(AbstractRemedy):
     code: ClassVar[str] = "RX008"
     name: ClassVar[str] = "clip-gradient"
     treats: ClassVar[frozenset[str]] = frozenset(
-        {"large_init", "unscaled_residual", "learning_rate_too_high"}
+        {
+            "large_init",
+            "unscaled_residual",
+            "recurrent_expansion",
+            "learning_rate_too_high",
+        }
     )
     safety: ClassVar[Safety] = Safety.ADVICE
 

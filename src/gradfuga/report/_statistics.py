@@ -20,8 +20,18 @@ def statistic_word(name: str) -> str:
         "feed": _("feed"),
         "flushed_norm": _("flushed norm"),
         "frozen_share": _("frozen share"),
+        "gate_flat": _("share of flat gates"),
+        "gate_keep": _("share that the gate keeps"),
+        "growth": _("growth over time"),
+        "horizon": _("memory horizon"),
         "input_rms": _("input rms"),
         "jacobian_norm": _("jacobian norm"),
+        "lyapunov": _("leading Lyapunov exponent"),
+        "recurrent_norm": _("norm of the recurrent matrix"),
+        "recurrent_radius": _("spectral radius of the recurrent matrix"),
+        "recurrent_scale": _("scale of the recurrent matrix"),
+        "slope_rms": _("rms slope"),
+        "time_cut": _("steps with a gradient"),
         "learning_rate": _("learning rate"),
         "lost_share": _("lost share"),
         "mean_squared_slope": _("mean squared slope"),
@@ -44,9 +54,11 @@ def statistic_word(name: str) -> str:
         "update_ratio": _("update ratio"),
         "value": _("value"),
     }
+    if name.startswith("lag_norm."):
+        return _("gradient {lag} steps back").format(lag=name.rpartition(".")[2])
     return words.get(name, name.replace("_", " "))
 
 
 def unit_word(unit: str) -> str:
     """Return a unit in words; one that no rule of ours uses as it is."""
-    return {"decades": _("decades")}.get(unit, unit)
+    return {"decades": _("decades"), "steps": _("steps")}.get(unit, unit)

@@ -17,6 +17,7 @@ from .._types import (
     Prescription,
     RunSummary,
     SourceLine,
+    TimeProfile,
 )
 
 SCHEMA = "gradfuga.diagnosis/1"
@@ -47,7 +48,7 @@ def document(diagnosis: Diagnosis) -> Document:
             "reach": [_finite(value) for value in diagnosis.depth.reach],
             "spread": [_finite(value) for value in diagnosis.depth.spread],
         },
-        "time": [],
+        "time": [_time(each) for each in diagnosis.time],
         "trial": None,
         "run": {
             **_run(diagnosis.run),
@@ -68,6 +69,17 @@ def schema() -> Document:
     text = files(__package__).joinpath("diagnosis-1.schema.json").read_text("utf-8")
     loaded: Document = json.loads(text)
     return loaded
+
+
+def _time(profile: TimeProfile) -> Document:
+    return {
+        "path": profile.path,
+        "direction": profile.direction,
+        "lag": list(profile.lag),
+        "norm": [_finite(value) for value in profile.norm],
+        "rate": _finite(profile.rate),
+        "horizon": _finite(profile.horizon),
+    }
 
 
 def _finite(value: float | None) -> float | None:

@@ -1,0 +1,205 @@
+"""Memory: how far back in time the gradient of a recurrent network reaches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._types import Kind
+from ..readings import Readings
+from ..theory.recurrent import HORIZON
+
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+_LATE = 4  # samples that speak for the end of a run
+_FEWEST_LAGS = 3  # that a rate is fitted to
+_TINY = 1e-280  # beyond, float64 itself runs out
+
+
+@dataclass(frozen=True, slots=True)
+class LagProfile:
+    """The gradient against the lag in one recurrence at one time of the training.
+
+    Attributes:
+        path: dotted name of the recurrent weight.
+        direction: "forward" or "backward" in time.
+        lag: in steps before the loss.
+        norm: the gradient at the joint state there, against that at the loss.
+        spread: over the examples, in decades.
+        rate: its gain per step, fitted over the lags; NaN where there are too few.
+        horizon: the first lag at which it has fallen by 1e-3 from lag 1, between two measured lags
+            by interpolation; inf where it does not fall that far within the sequence.
+        steps: length of the sequence.
+        cut: steps through which a gradient flows at all, where `detach` cuts it.
+        step: of the training at which it was measured.
+    """
+
+    path: str
+    direction: str
+    lag: tuple[int, ...]
+    norm: tuple[float, ...]
+    spread: tuple[float, ...]
+    rate: float
+    horizon: float
+    steps: int
+    cut: int | None
+    step: int
+
+    @property
+    def reach(self) -> float:
+        """Steps back that the gradient reaches: the horizon, or the cut where that is nearer."""
+        return self.horizon if self.cut is None else min(self.horizon, float(self.cut))
+
+    @property
+    def growth(self) -> float:
+        """The largest decades by which the gradient has grown since lag 1; 0 where it shrinks."""
+        with np.errstate(divide="ignore"):
+            decades = np.log10(np.asarray(self.norm)) - math.log10(max(self.norm[0], _TINY))
+        known = decades[~np.isnan(decades)]
+        return max(float(known.max(initial=0.0)), 0.0)
+
+    def at(self, statistic: str, kind: Kind, readings: Readings) -> float:
+        """Return another statistic of the recurrence at the same step, or before; NaN if none."""
+        steps, values = readings.series(self.path, kind, statistic)
+        before = values[steps <= self.step]
+        return float(before[-1]) if before.size else (float(values[0]) if values.size else math.nan)
+
+
+def recurrences(readings: Readings) -> tuple[str, ...]:
+    """Return the paths of the recurrences that were probed."""
+    return readings.paths(Kind.ACTIVATION_GRAD, "lag_norm.1")
+
+
+def probed_steps(readings: Readings, path: str) -> tuple[int, ...]:
+    """Return the steps at which the recurrence at `path` was probed."""
+    return tuple(readings.series(path, Kind.ACTIVATION_GRAD, "lag_norm.1")[0].tolist())
+
+
+def profile(readings: Readings, path: str, steps: Sequence[int]) -> LagProfile:
+    """Return the median profile of the recurrence at `path` over the probes at `steps`."""
+    lags = sorted(
+        int(statistic.rpartition(".")[2])
+        for statistic in readings.statistics(path, Kind.ACTIVATION_GRAD)
+        if statistic.startswith("lag_norm.")
+    )
+    norm, spread, kept = [], [], []
+    for lag in lags:
+        values = _at(readings, path, f"lag_norm.{lag}", steps)
+        if values.size:
+            kept.append(lag)
+            norm.append(float(np.median(values)))
+            others = _at(readings, path, f"lag_spread.{lag}", steps)
+            spread.append(float(np.median(others)) if others.size else 0.0)
+    backward = readings.series(path, Kind.ACTIVATION, "time_backward")[1]
+    lengths = readings.series(path, Kind.ACTIVATION, "time_steps")[1]
+    cuts = readings.series(path, Kind.ACTIVATION, "time_cut")[1]
+    return LagProfile(
+        path=path,
+        direction="backward" if backward.size and backward[0] else "forward",
+        lag=tuple(kept),
+        norm=tuple(norm),
+        spread=tuple(spread),
+        rate=rate_of(kept, norm),
+        horizon=horizon_of(kept, norm),
+        steps=int(lengths.max()) if lengths.size else 0,
+        cut=int(cuts[-1]) if cuts.size else None,
+        step=int(steps[-1]),
+    )
+
+
+def _at(readings: Readings, path: str, statistic: str, steps: Sequence[int]) -> Floats:
+    taken, values = readings.series(path, Kind.ACTIVATION_GRAD, statistic)
+    chosen = values[np.isin(taken, np.asarray(steps))]
+    return chosen[~np.isnan(chosen)]
+
+
+def first_profiles(readings: Readings) -> tuple[LagProfile, ...]:
+    """Return every recurrence as it was before any update."""
+    return tuple(
+        profile(readings, path, probed_steps(readings, path)[:1]) for path in recurrences(readings)
+    )
+
+
+def late_profiles(readings: Readings) -> tuple[LagProfile, ...]:
+    """Return every recurrence as its last probes show it."""
+    return tuple(
+        profile(readings, path, probed_steps(readings, path)[-_LATE:])
+        for path in recurrences(readings)
+    )
+
+
+def ends_are_read(readings: Readings, *, per_step: bool) -> bool:
+    """Whether what the gradient reaches back from an output bounds what the network can learn.
+
+    Not where a layer reads backward too, so that the first steps are next to some output, nor
+    where one output reads many steps directly (a mean, an attention).
+
+    Args:
+        readings: of the training.
+        per_step: whether every step has a target of its own.
+    """
+    for path in recurrences(readings):
+        backward = readings.series(path, Kind.ACTIVATION, "time_backward")[1]
+        read = readings.series(path, Kind.ACTIVATION, "read_steps")[1]
+        if backward.any() or (not per_step and read.size and float(np.median(read)) > 1.0):
+            return False
+    return True
+
+
+def longest_reach(readings: Readings) -> float:
+    """Return how many steps back the farthest-reaching recurrence reaches at the end of the run.
+
+    NaN without a recurrence.
+    """
+    found = [each.reach for each in late_profiles(readings) if not math.isnan(each.reach)]
+    return max(found, default=math.nan)
+
+
+def rate_of(lag: Sequence[int], norm: Sequence[float]) -> float:
+    """Return the gain per step: the median slope of log norm over lag, first lag left out.
+
+    Between lag 1 and 2 the gradient still turns into the directions that last.
+
+    Example:
+        >>> round(rate_of([1, 2, 4, 8], [9.0, 0.25, 0.0625, 0.00390625]), 3)
+        0.5
+    """
+    pairs = [
+        (k, math.log(value))
+        for k, value in zip(lag, norm, strict=True)
+        if k > 1 and _TINY < value < math.inf
+    ]
+    if len(pairs) < _FEWEST_LAGS:
+        return math.nan
+    slopes = [
+        (later[1] - earlier[1]) / (later[0] - earlier[0])
+        for place, earlier in enumerate(pairs)
+        for later in pairs[place + 1 :]
+    ]
+    return float(np.exp(np.median(slopes)))
+
+
+def horizon_of(lag: Sequence[int], norm: Sequence[float]) -> float:
+    """Return the first lag at which the norm is below 1e-3 of that at lag 1, inf where none is.
+
+    Example:
+        >>> horizon_of([1, 2, 4, 8, 16], [1.0, 0.5, 0.1, 0.01, 0.0001])
+        12.0
+    """
+    if not norm or not norm[0] > 0.0:
+        return math.nan
+    level = math.log(HORIZON * norm[0])
+    before: tuple[int, float] | None = None
+    for k, value in zip(lag, norm, strict=True):
+        now = math.log(max(value, _TINY)) if not math.isnan(value) else math.nan
+        if now < level:
+            if before is None:
+                return float(k)
+            share = (before[1] - level) / (before[1] - now)
+            return float(math.ceil(before[0] + share * (k - before[0]) - 1e-9))
+        if not math.isnan(now):
+            before = (k, now)
+    return math.inf

@@ -1,0 +1,153 @@
+"""Does the network remember as far back as its task asks, and does its gradient stay finite?
+
+A gradient that fades over time is no illness by itself: most tasks need a short memory. It is one
+where the loss stays at what a model of that memory can reach while a longer memory would reach
+more, or where the user says how far back the task reaches.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._types import Kind
+from ..readings import Readings
+from .case import Case
+from .conditions import has_time_axis
+from .memory import LagProfile, first_profiles, late_profiles
+
+# The same limit as over depth: six scales, e^-3 (see build.REACH_LIMIT).
+GROWTH_LIMIT = 1.30
+# A model that sees more than the last H steps must do better by this much, and by three standard
+# errors: random labels show .00 at 512 examples, a sum over 60 steps of which 14 are seen .17.
+WORTH_MORE = 0.1
+WORTH_ERRORS = 3.0
+# A network this far on the way from the one to the other uses more than its last H steps (chosen:
+# a quarter, so that one which has begun to learn is let go on).
+BEGUN = 0.25
+SHORT_ENOUGH = 0.05  # what H steps permit, when a network that learns nothing is held against it
+_MOSTLY = 0.5  # of the decades: then it is time's doing
+HALF_THE_WAY = 0.5  # a network that has come so far is not accused because of a stated lag
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is known of memory in one training.
+
+    Attributes:
+        reach: steps back that the gradient reaches at the end of the run; NaN where no
+            recurrence could be opened, inf where it reaches all.
+        steps: length of the sequences.
+        needed: steps back that the task needs: as the user says, or at least, as the examples
+            show; 0 where nothing shows.
+        stated: whether the user says so.
+        short: progress of a model that sees the last `reach` steps; NaN where unknown.
+        long: progress of a model that sees more.
+        stays: whether the network's own progress stays at `short`.
+    """
+
+    reach: float
+    steps: int
+    needed: int
+    stated: bool
+    short: float
+    long: float
+    stays: bool
+
+    @property
+    def too_short(self) -> bool:
+        """Whether the task asks for more steps than the gradient reaches, and that it shows."""
+        return self.needed > self.reach and self.stays
+
+    @property
+    def open(self) -> bool:
+        """Whether the gradient does not reach all steps, and nobody knows how many are needed."""
+        enough = self.reach >= self.steps - 1
+        told = self.needed > 0 or self.short > SHORT_ENOUGH
+        return not enough and not told
+
+
+def memory_of(case: Case) -> Memory:
+    """Return what is known of memory in `case`."""
+    late = late_profiles(case.readings)
+    reaches = [each.reach for each in late if not math.isnan(each.reach)]
+    reach = max(reaches, default=math.nan)
+    steps = max((each.steps for each in late), default=0)
+    if case.lag is not None and steps and case.lag >= steps:
+        reach = min(reach, float(steps - 1))  # nothing flows from beyond the sequence
+    values = {
+        name: _last(case.readings, name)
+        for name in (
+            "short_memory",
+            "long_memory",
+            "memory_error",
+            "telling_lag",
+            "assumed_horizon",
+        )
+    }
+    short, long = values["short_memory"], values["long_memory"]
+    progress = case.progress
+    worth = long - short > max(WORTH_MORE, WORTH_ERRORS * values["memory_error"])
+    needed = 0
+    if case.lag is not None:
+        needed = case.lag
+        # a network that learns what there is to learn remembers, whatever the probe says
+        learned = progress.known and progress.informed and progress.u >= HALF_THE_WAY
+        stays = not learned and not (progress.known and progress.falling)
+    else:
+        if worth:
+            needed = int(max(values["telling_lag"], values["assumed_horizon"] + 1.0))
+        bound = short + BEGUN * (long - short) + 2.0 * (progress.error if progress.known else 0.0)
+        stays = worth and progress.known and progress.u <= bound and not _still_going(case)
+    return Memory(reach, steps, needed, case.lag is not None, short, long, stays)
+
+
+def expands(case: Case) -> bool:
+    """Whether the gradient grew along time before any update, by more than the limit."""
+    return any(each.growth > GROWTH_LIMIT for each in first_profiles(case.readings))
+
+
+def along_depth(case: Case, decades: float) -> bool:
+    """Whether a reach of `decades` is more than what the gradient grows along time."""
+    grown = max((each.growth for each in first_profiles(case.readings)), default=0.0)
+    return grown < _MOSTLY * decades
+
+
+def expanding(case: Case) -> tuple[LagProfile, ...]:
+    """Return the recurrences along which the gradient grew before any update."""
+    return tuple(each for each in first_profiles(case.readings) if each.growth > GROWTH_LIMIT)
+
+
+def opened(case: Case) -> bool:
+    """Whether the model has a time axis that could be measured."""
+    return bool(late_profiles(case.readings))
+
+
+def hidden_time(case: Case) -> bool:
+    """Whether the model has a time axis that could not be measured."""
+    return has_time_axis(case.graph) and not opened(case)
+
+
+def _still_going(case: Case) -> bool:
+    """Whether a network that has learned something is still on its way."""
+    return case.progress.informed and case.progress.falling
+
+
+def _last(readings: Readings, statistic: str) -> float:
+    values = readings.series("loss", Kind.LOSS, statistic)[1]
+    return float(values[-1]) if values.size else math.nan
+
+
+def heavy_tail(case: Case) -> float:
+    """Return the largest sampled gradient norm over the median one; NaN where unread."""
+    norms = [
+        case.readings.matrix([path], Kind.WEIGHT_GRAD, "norm", case.steps)[:, 0]
+        for path in case.readings.paths(Kind.WEIGHT_GRAD, "norm")
+    ]
+    if not norms:
+        return math.nan
+    total = np.hypot.reduce(np.nan_to_num(np.stack(norms)), axis=0)
+    middle = float(np.median(total))
+    return float(total.max()) / middle if middle > 0.0 else math.nan

@@ -1,0 +1,57 @@
+"""Name the lines and the readings that speak of a recurrence."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .._types import Evidence, Kind, SourceLine
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+    from ..analysis.memory import LagProfile
+
+
+def lines_of(case: Case, path: str, *, most: int = 3) -> tuple[SourceLine, ...]:
+    """Return the user's lines that run or build the recurrence whose weight is at `path`."""
+    found: dict[SourceLine, None] = {}
+    for op in case.graph.ops:
+        if path in op.parameters:
+            found.update(dict.fromkeys(each for each in (op.source, op.built_at) if each))
+    return tuple(found)[:most]
+
+
+def lag_evidence(profile: LagProfile, *, expected: float = 1e-3) -> tuple[Evidence, ...]:
+    """Return the gradient at the farthest lag against what it should at least be."""
+    if not profile.lag:
+        return ()
+    return (
+        Evidence(
+            profile.path,
+            Kind.ACTIVATION_GRAD,
+            f"lag_norm.{profile.lag[-1]}",
+            profile.step,
+            profile.norm[-1],
+            expected * profile.norm[0],
+        ),
+    )
+
+
+def statistic_evidence(
+    case: Case, profile: LagProfile, statistic: str, kind: Kind, expected: float
+) -> tuple[Evidence, ...]:
+    """Return a statistic of the recurrence as evidence; none where it was not recorded."""
+    value = profile.at(statistic, kind, case.readings)
+    if math.isnan(value):
+        return ()
+    return (Evidence(profile.path, kind, statistic, profile.step, value, expected),)
+
+
+def steps_text(steps: float) -> str:
+    """Return a number of steps, ``∞`` where it has no end.
+
+    Example:
+        >>> steps_text(14.0)
+        '14'
+    """
+    return "∞" if math.isinf(steps) else f"{steps:.0f}"
