@@ -31,7 +31,6 @@ from .analysis.account import UNEXPLAINED
 from .analysis.build import build_case, late_samples
 from .analysis.case import Case
 from .analysis.judgement import Judgement, Why, judge
-from .analysis.memory import late_profiles
 from .analysis.statements import inconclusive_because, summary
 from .analysis.time_causes import forgetting_shares, growing_shares
 from .flow import OpRole
@@ -256,7 +255,7 @@ def _shares(case: Case, judgement: Judgement) -> Mapping[str, float]:
 def _time(case: Case) -> tuple[TimeProfile, ...]:
     return tuple(
         TimeProfile(each.path, each.direction, each.lag, each.norm, each.rate, each.horizon)
-        for each in late_profiles(case.readings)
+        for each in case.late_lags
     )
 
 

@@ -13,6 +13,7 @@ from ..readings import ParameterRecord, Readings
 from .account import Account
 from .case import Case, Layer
 from .claims import Stage, account, stages
+from .memory import first_profiles, late_profiles
 from .progress import measure_progress
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def build_case(readings: Readings, *, lag: int | None = None) -> Case:
         late=last,
         blamed=_blamed(readings, start, worst, lowest, cut),
         lag=lag,
+        first_lags=first_profiles(readings),
+        late_lags=late_profiles(readings),
     )
 
 

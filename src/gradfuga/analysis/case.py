@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .account import Account
+from .lag_profile import LagProfile
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Case:
         blamed: the account that speaks for the symptom: `start`, or the one over the waiting
             time where the symptom came later.
         lag: steps back that the task needs, where the user says so.
+        first_lags: the gradient against the lag in every recurrence, before any update.
+        late_lags: the same over the last probes.
     """
 
     readings: Readings
@@ -77,6 +80,8 @@ class Case:
     late: Account
     blamed: Account
     lag: int | None = None
+    first_lags: tuple[LagProfile, ...] = ()
+    late_lags: tuple[LagProfile, ...] = ()
 
     @property
     def total_steps(self) -> int:

@@ -246,7 +246,7 @@ def _fine_at_start(case: Case, *, seen_enough: bool) -> Judgement:
         return _vanishing_or_hidden(case, low) if seen_enough else _open(Why.TOO_SHORT)
     if seen_enough and (nobody_fed(case) or _stopped(case)):
         return _unfed(case)
-    if hidden_time(case):
+    if has_time_axis(case.graph) and not opened(case):
         return _open(Why.TIME_HIDDEN)
     if opened(case) and memory_of(case).open:
         return _open(Why.TIME_AXIS)

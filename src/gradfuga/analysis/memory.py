@@ -4,68 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from .._types import Kind
 from ..readings import Readings
 from ..theory.recurrent import HORIZON
+from .lag_profile import LagProfile
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 _LATE = 4  # samples that speak for the end of a run
 _FEWEST_LAGS = 3  # that a rate is fitted to
 _TINY = 1e-280  # beyond, float64 itself runs out
-
-
-@dataclass(frozen=True, slots=True)
-class LagProfile:
-    """The gradient against the lag in one recurrence at one time of the training.
-
-    Attributes:
-        path: dotted name of the recurrent weight.
-        direction: "forward" or "backward" in time.
-        lag: in steps before the loss.
-        norm: the gradient at the joint state there, against that at the loss.
-        spread: over the examples, in decades.
-        rate: its gain per step, fitted over the lags; NaN where there are too few.
-        horizon: the first lag at which it has fallen by 1e-3 from lag 1, between two measured lags
-            by interpolation; inf where it does not fall that far within the sequence.
-        steps: length of the sequence.
-        cut: steps through which a gradient flows at all, where `detach` cuts it.
-        step: of the training at which it was measured.
-    """
-
-    path: str
-    direction: str
-    lag: tuple[int, ...]
-    norm: tuple[float, ...]
-    spread: tuple[float, ...]
-    rate: float
-    horizon: float
-    steps: int
-    cut: int | None
-    step: int
-
-    @property
-    def reach(self) -> float:
-        """Steps back that the gradient reaches: the horizon, or the cut where that is nearer."""
-        return self.horizon if self.cut is None else min(self.horizon, float(self.cut))
-
-    @property
-    def growth(self) -> float:
-        """The largest decades by which the gradient has grown since lag 1; 0 where it shrinks."""
-        with np.errstate(divide="ignore"):
-            decades = np.log10(np.asarray(self.norm)) - math.log10(max(self.norm[0], _TINY))
-        known = decades[~np.isnan(decades)]
-        return max(float(known.max(initial=0.0)), 0.0)
-
-    def at(self, statistic: str, kind: Kind, readings: Readings) -> float:
-        """Return another statistic of the recurrence at the same step, or before; NaN if none."""
-        steps, values = readings.series(self.path, kind, statistic)
-        before = values[steps <= self.step]
-        return float(before[-1]) if before.size else (float(values[0]) if values.size else math.nan)
 
 
 def recurrences(readings: Readings) -> tuple[str, ...]:

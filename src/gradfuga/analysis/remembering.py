@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-import numpy as np
+from statistics import median
+from typing import TYPE_CHECKING
 
 from .._types import Kind
-from ..readings import Readings
-from .case import Case
-from .conditions import has_time_axis
-from .memory import LagProfile, first_profiles, late_profiles
+from .lag_profile import LagProfile
+
+if TYPE_CHECKING:
+    from ..readings import Readings
+    from .case import Case
 
 # The same limit as over depth: six scales, e^-3 (see build.REACH_LIMIT).
 GROWTH_LIMIT = 1.30
@@ -71,7 +72,7 @@ class Memory:
 
 def memory_of(case: Case) -> Memory:
     """Return what is known of memory in `case`."""
-    late = late_profiles(case.readings)
+    late = case.late_lags
     reaches = [each.reach for each in late if not math.isnan(each.reach)]
     reach = max(reaches, default=math.nan)
     steps = max((each.steps for each in late), default=0)
@@ -106,28 +107,23 @@ def memory_of(case: Case) -> Memory:
 
 def expands(case: Case) -> bool:
     """Whether the gradient grew along time before any update, by more than the limit."""
-    return any(each.growth > GROWTH_LIMIT for each in first_profiles(case.readings))
+    return any(each.growth > GROWTH_LIMIT for each in case.first_lags)
 
 
 def along_depth(case: Case, decades: float) -> bool:
     """Whether a reach of `decades` is more than what the gradient grows along time."""
-    grown = max((each.growth for each in first_profiles(case.readings)), default=0.0)
+    grown = max((each.growth for each in case.first_lags), default=0.0)
     return grown < _MOSTLY * decades
 
 
 def expanding(case: Case) -> tuple[LagProfile, ...]:
     """Return the recurrences along which the gradient grew before any update."""
-    return tuple(each for each in first_profiles(case.readings) if each.growth > GROWTH_LIMIT)
+    return tuple(each for each in case.first_lags if each.growth > GROWTH_LIMIT)
 
 
 def opened(case: Case) -> bool:
     """Whether the model has a time axis that could be measured."""
-    return bool(late_profiles(case.readings))
-
-
-def hidden_time(case: Case) -> bool:
-    """Whether the model has a time axis that could not be measured."""
-    return has_time_axis(case.graph) and not opened(case)
+    return bool(case.late_lags)
 
 
 def _still_going(case: Case) -> bool:
@@ -142,12 +138,12 @@ def _last(readings: Readings, statistic: str) -> float:
 
 def heavy_tail(case: Case) -> float:
     """Return the largest sampled gradient norm over the median one; NaN where unread."""
-    norms = [
-        case.readings.matrix([path], Kind.WEIGHT_GRAD, "norm", case.steps)[:, 0]
-        for path in case.readings.paths(Kind.WEIGHT_GRAD, "norm")
-    ]
-    if not norms:
+    totals: dict[int, float] = {}
+    for path in case.readings.paths(Kind.WEIGHT_GRAD, "norm"):
+        for step, value in zip(*case.readings.series(path, Kind.WEIGHT_GRAD, "norm"), strict=True):
+            if math.isfinite(value):
+                totals[int(step)] = math.hypot(totals.get(int(step), 0.0), float(value))
+    if not totals:
         return math.nan
-    total = np.hypot.reduce(np.nan_to_num(np.stack(norms)), axis=0)
-    middle = float(np.median(total))
-    return float(total.max()) / middle if middle > 0.0 else math.nan
+    middle = median(totals.values())
+    return max(totals.values()) / middle if middle > 0.0 else math.nan

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .._types import Kind
-from ..readings import Readings
-from .case import Case
-from .memory import LagProfile, first_profiles, late_profiles
+from .lag_profile import LagProfile
 from .remembering import expanding, memory_of
+
+if TYPE_CHECKING:
+    from ..readings import Readings
+    from .case import Case
 
 CONTRACTION, EXPANSION = "recurrent_contraction", "recurrent_expansion"
 GATES, CUT = "closed_gates", "truncated_backpropagation"
@@ -37,7 +40,7 @@ class Step:
 
 def steps_of(case: Case, *, grows: bool) -> tuple[Step, ...]:
     """Return what a step does in every recurrence: before any update where the gradient grows."""
-    profiles = first_profiles(case.readings) if grows else late_profiles(case.readings)
+    profiles = case.first_lags if grows else case.late_lags
     return tuple(_step(each, case.readings) for each in profiles)
 
 

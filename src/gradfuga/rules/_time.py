@@ -9,7 +9,7 @@ from .._types import Evidence, Kind, SourceLine
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
-    from ..analysis.memory import LagProfile
+    from ..analysis.lag_profile import LagProfile
 
 
 def lines_of(case: Case, path: str, *, most: int = 3) -> tuple[SourceLine, ...]:

@@ -31,13 +31,13 @@ from typing import TYPE_CHECKING, ClassVar, final
 from .._contracts import AbstractRule
 from .._messages import _
 from .._types import Axis, Evidence, Finding, Kind, Role, Severity
-from ..analysis.memory import LagProfile, first_profiles
 from ..analysis.remembering import heavy_tail
 from ._time import lines_of, statistic_evidence
 from ._words import plain, times
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
+    from ..analysis.lag_profile import LagProfile
 
 
 @final
@@ -55,9 +55,7 @@ class GrowthOverTime(AbstractRule):
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on each recurrence that grows."""
         return tuple(
-            self._finding(case, each)
-            for each in first_profiles(case.readings)
-            if each.growth > self.limit
+            self._finding(case, each) for each in case.first_lags if each.growth > self.limit
         )
 
     def _finding(self, case: Case, found: LagProfile) -> Finding:

@@ -1,0 +1,121 @@
+"""Horizon, rate and profile from rows; what makes a short memory an illness."""
+
+import math
+
+import numpy as np
+import pytest
+
+from gradfuga._types import Kind
+from gradfuga.analysis.memory import (
+    ends_are_read,
+    horizon_of,
+    late_profiles,
+    longest_reach,
+    rate_of,
+)
+from gradfuga.analysis.window_reference import window_reference
+from gradfuga.readings import Reading, Readings
+
+
+def curve(rate, *, steps=60, path="rnn.weight_hh_l0", step=0, **others):
+    lags = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, steps - 1)
+    rows = [
+        Reading(step, path, Kind.ACTIVATION_GRAD, f"lag_norm.{k}", 0.3 * rate ** (k - 1))
+        for k in lags
+    ]
+    rows.append(Reading(step, path, Kind.ACTIVATION, "time_steps", float(steps)))
+    rows += [Reading(step, path, Kind.ACTIVATION, name, value) for name, value in others.items()]
+    return rows
+
+
+@pytest.mark.parametrize("rate", [0.4, 0.577, 0.87, 0.99, 1.0, 1.2])
+def test_rate_and_horizon_of_an_exponential_are_exact(rate):
+    (found,) = late_profiles(Readings(curve(rate)))
+    assert found.rate == pytest.approx(rate, rel=1e-12)
+    exact = 1.0 + math.log(1e-3) / math.log(rate) if rate < 1.0 else math.inf
+    inside = exact <= 59
+    assert found.horizon == (math.ceil(exact) if inside else math.inf)
+
+
+def test_rate_and_horizon_do_not_change_with_the_loss():
+    lags, norms = (1, 2, 4, 8, 16), (1.0, 0.3, 0.05, 1e-3, 1e-6)
+    scaled = [1e-9 * each for each in norms]
+    assert rate_of(lags, scaled) == pytest.approx(rate_of(lags, norms), rel=1e-12)
+    assert horizon_of(lags, scaled) == horizon_of(lags, norms)
+
+
+def test_a_gradient_that_is_exactly_zero_ends_the_horizon():
+    assert horizon_of((1, 2, 4), (1.0, 0.0, 0.0)) == 2.0
+    assert math.isnan(horizon_of((1, 2), (math.nan, math.nan)))
+    assert math.isnan(rate_of((1, 2, 3), (1.0, 0.0, 0.0)))
+
+
+def test_the_farthest_recurrence_and_the_nearest_cut_say_how_far_the_gradient_reaches():
+    both = Readings([*curve(0.5), *curve(0.8, path="rnn.weight_hh_l1")])
+    assert longest_reach(both) == math.ceil(1.0 + math.log(1e-3) / math.log(0.8))
+    assert longest_reach(Readings(curve(0.99, time_cut=20.0))) == 20.0
+    assert math.isnan(longest_reach(Readings()))
+
+
+def test_means_and_backward_layers_have_no_bound_by_a_horizon():
+    assert ends_are_read(Readings(curve(0.5, read_steps=1.0)), per_step=False)
+    assert not ends_are_read(Readings(curve(0.5, read_steps=60.0)), per_step=False)
+    assert ends_are_read(Readings(curve(0.5, read_steps=60.0)), per_step=True)
+    assert not ends_are_read(Readings(curve(0.5, time_backward=1.0)), per_step=False)
+
+
+def sequences(count=400, steps=40, kinds=4, seed=0):
+    return np.random.default_rng(seed).integers(0, kinds, (count, steps))
+
+
+def test_a_far_token_is_found_with_its_lag_and_no_short_window_sees_it():
+    x = sequences()
+    found = window_reference(x, x[:, 3], family="classification", horizon=12)
+    assert found.short < 0.02
+    assert found.long > 0.9
+    assert found.lag == 36
+
+
+def test_a_near_token_needs_no_long_memory():
+    x = sequences()
+    found = window_reference(x, x[:, -2], family="classification", horizon=12)
+    assert found.short > 0.9
+    assert found.long == found.short
+    assert found.memoryless < 0.05
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_labels_need_no_long_memory(seed):
+    labels = np.random.default_rng(100 + seed).integers(0, 4, 400)
+    found = window_reference(sequences(seed=seed), labels, family="classification", horizon=12)
+    assert found.long - found.short < 0.05
+
+
+def test_the_adding_problem_needs_all_steps():
+    generator = np.random.default_rng(0)
+    count, steps = 512, 60
+    values, marks = generator.uniform(0, 1, (count, steps)), np.zeros((count, steps))
+    rows = np.arange(count)
+    marks[rows, generator.integers(0, 30, count)] = 1.0
+    marks[rows, generator.integers(30, 60, count)] = 1.0
+    x = np.stack([values, marks], axis=2)
+    y = (values * marks).sum(axis=1, keepdims=True)
+    found = window_reference(x, y, family="regression", horizon=12)
+    assert found.long > 0.9
+    assert found.short < 0.4
+
+
+@pytest.mark.parametrize("horizon", [40, 100])
+def test_a_memory_of_the_whole_sequence_leaves_nothing_to_compare(horizon):
+    x = sequences()
+    assert math.isnan(window_reference(x, x[:, 3], family="classification", horizon=horizon).long)
+
+
+def test_few_or_broken_sequences_say_nothing():
+    x = sequences(50)
+    assert math.isnan(window_reference(x, x[:, 3], family="classification", horizon=5).long)
+    broken = np.random.default_rng(0).standard_normal((200, 20, 2))
+    broken[3, 4] = np.nan
+    assert math.isnan(
+        window_reference(broken, x[:1].repeat(200, 0)[:, 0], family="binary", horizon=5).long
+    )
