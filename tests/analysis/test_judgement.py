@@ -20,6 +20,7 @@ from analysis.changes import (
     stopped,
     unreached,
 )
+from analysis.over_time import OVER_TIME
 from gradfuga._types import Axis, Kind, Severity, Verdict
 from gradfuga.analysis.build import build_case
 from gradfuga.analysis.conditions import lost_share
@@ -56,31 +57,12 @@ BORN_DEAD = verdict("dead_units", Why.BORN_DEAD, "fatal")
 KILLED = verdict("dead_units", Why.KILLED, "fatal")
 
 
-FORGETS = verdict("vanishing", Why.FORGETS, "fatal", "time")
-GROWS = verdict("exploding", Why.GROWS_IN_TIME, "fatal", "time")
-TIME_OPEN = UNCLEAR[Why.TIME_AXIS]
-
-
-def over_time(made, rate, *, short=None, long=None):
-    """The same training with a recurrence of 60 steps that keeps `rate` of the gradient a step."""
-    for lag in (1, 2, 4, 8, 16, 32, 59):
-        statistic = f"lag_norm.{lag}"
-        made = made.reading("w_hh", Kind.ACTIVATION_GRAD, statistic, rate ** (lag - 1))
-    made = made.reading("w_hh", Kind.ACTIVATION, "time_steps", 60.0)
-    if long is not None:
-        told = {"short_memory": short, "long_memory": long, "memory_error": 0.01, "telling_lag": 40}
-        for statistic, value in {**told, "assumed_horizon": 11.0}.items():
-            made = made.reading("loss", Kind.LOSS, statistic, float(value))
-    return made
-
-
 NONE_SAMPLED = replace(IDLE, sampled=())
 OVERFLOWS = IDLE.with_losses([*STANDING[:50], *[math.nan] * 50])
 GRAD_OVERFLOWS = IDLE.everywhere(Kind.WEIGHT_GRAD, "norm", by_step(0.5, math.inf)).everywhere(
     Kind.WEIGHT, "norm", by_step(1.0, math.inf)
 )
 POOR = LEARNER.with_losses(LITTLE).with_reference(0.9)
-STUCK = POOR.with_losses([*LITTLE[::4], *[LITTLE[-1]] * 75])
 OPEN = LEARNER.with_losses(LITTLE)
 BLIND = IDLE.without_baseline()
 POOR_VANISHING = verdict("vanishing", Why.POOR, "serious", "depth")
@@ -155,31 +137,7 @@ EVERY_REASON = {
     "low later": (at(IDLE.case, late=-2.0), VANISHING),
     "nobody fed": (at(IDLE.case, pace=1e-9), STALLED[Why.NOT_FED]),
     "time that is not opened": (recurrent(IDLE), UNCLEAR[Why.TIME_HIDDEN]),
-    "time": (over_time(IDLE, 0.5), UNCLEAR[Why.TIME_AXIS]),
-    "time, all of it reached": (over_time(IDLE, 1.0), FLOWS),
-    "time, and enough of it": (over_time(IDLE, 0.5, short=0.6, long=0.6), FLOWS),
-    "forgets": (over_time(IDLE, 0.5, short=0.0, long=0.6), FORGETS),
-    "forgets what little is to learn": (over_time(IDLE, 0.5, short=0.0, long=0.09), TIME_OPEN),
-    "forgets with a low path": (low(over_time(IDLE, 0.5, short=0.0, long=0.6).case, -2.0), FORGETS),
-    "forgets and learns the rest": (
-        over_time(STUCK, 0.5, short=0.2, long=0.9),
-        verdict("vanishing", Why.FORGETS, "serious", "time"),
-    ),
-    "forgets and is on its way": (
-        over_time(POOR, 0.5, short=0.2, long=0.9),
-        LEARNS_LITTLE,
-    ),
-    "learns more than a short memory can": (over_time(LEARNER, 0.5, short=0.2, long=1.0), HEALTHY),
-    "grows over time": (over_time(IDLE, 1.2), GROWS),
-    "grows over time and learns": (over_time(LEARNER, 1.2), HEALTHY),
-    "grows over time and learns little": (
-        over_time(POOR, 1.2),
-        verdict("exploding", Why.GROWS_IN_TIME, "serious", "time"),
-    ),
-    "overflow over time": (
-        over_time(OVERFLOWS, 1.2),
-        verdict("exploding", Why.NONFINITE_PATH, "fatal", "time"),
-    ),
+    **OVER_TIME,
     "slow": (slow(IDLE.case), TOO_SHORT),
     "falls": (IDLE.with_losses(FALLING), UNCLEAR[Why.STILL_FALLING]),
     "flows": (IDLE, FLOWS),

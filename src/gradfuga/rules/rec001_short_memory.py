@@ -78,7 +78,7 @@ class ShortMemory(AbstractRule):
         horizon = Evidence(
             found.path,
             Kind.ACTIVATION_GRAD,
-            "horizon",
+            "memory_horizon",
             found.step,
             memory.reach,
             float(memory.needed),

@@ -72,7 +72,7 @@ class GrowthOverTime(AbstractRule):
         evidence = Evidence(
             found.path,
             Kind.ACTIVATION_GRAD,
-            "growth",
+            "growth_over_time",
             found.step,
             found.growth,
             self.limit,

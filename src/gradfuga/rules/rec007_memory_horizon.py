@@ -74,7 +74,7 @@ class MemoryHorizon(AbstractRule):
                     Evidence(
                         found.path,
                         Kind.ACTIVATION_GRAD,
-                        "horizon",
+                        "memory_horizon",
                         found.step,
                         memory.reach,
                         float(memory.steps),
