@@ -56,10 +56,12 @@ _CAUSES_OF = {
         "gradients_not_zeroed",
         "learning_rate_too_high",
         "dead_relu",
+        "saturated_output",
         "saturated_activation",
     ),
     Verdict.STALLED: (
         "gradients_not_zeroed",
+        "gradients_wiped",
         "precision_underflow",
         "swallowed_update",
         "weight_decay_too_strong",
@@ -83,6 +85,7 @@ _DECIDES = {
     Why.DECAYED: ("weight_decay_too_strong",),
     Why.NOT_TRAINED: ("disconnected", "frozen"),
     Why.HELD_BACK: (
+        "gradients_wiped",
         "precision_underflow",
         "swallowed_update",
         "clipped_away",
@@ -184,9 +187,9 @@ def _settled(judgement: Judgement, findings: Sequence[Finding]) -> Judgement:
 
     That the data is left over when everything else is excluded is no such cause.
     """
-    known = frozenset(_CAUSES_OF[Verdict.STALLED]) - {"data_or_labels"}
-    found = any(each.role is Role.CAUSE and each.cause in known for each in findings)
-    if found and judgement.why in (Why.FLOWS_UNSETTLED, Why.NOTHING_FOUND):
+    causes = frozenset(each.cause for each in findings if each.role is Role.CAUSE)
+    known = causes.intersection(_CAUSES_OF[Verdict.STALLED]) - {"data_or_labels"}
+    if known and judgement.why in (Why.FLOWS_UNSETTLED, Why.NOTHING_FOUND):
         return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.FLOWS)
     return judgement
 

@@ -165,6 +165,26 @@ def test_a_layer_that_was_switched_off_is_found():
     assert finding.evidence[0].step == 99
 
 
+@pytest.mark.parametrize("activation", ["Sigmoid", "Tanh"])
+def test_a_layer_that_is_flat_for_every_example_is_saturated_and_not_off(activation):
+    hidden = dead(Training(activation=activation, losses=STANDING))
+    (finding,) = SATURATED.check(hidden.case)
+    assert (finding.cause, finding.paths) == ("saturated_activation", ("act.0",))
+    assert f"{activation} at 'act.0' is flat for every example" in finding.message
+    assert not fires(DEAD, hidden)
+    assert not fires(OUTPUT, hidden)
+    graph = replace(hidden.graph, outputs=(2,), layers=hidden.graph.layers[1:])
+    last = replace(hidden, graph_of=replace(graph, uses=hidden.graph.uses[1:]))
+    last = last.reading("act.3", Kind.ACTIVATION, "dead_share", 1.0)
+    last = last.reading("act.0", Kind.ACTIVATION, "dead_share", 0.0)
+    for path in last.layer_paths[1:]:
+        last = last.reading(path, Kind.ACTIVATION_GRAD, "norm", 0.0)
+    (finding,) = OUTPUT.check(last.case)
+    assert (finding.cause, finding.paths) == ("saturated_output", ("act.3",))
+    assert not fires(DEAD, last)
+    assert not fires(SATURATED, last)
+
+
 def test_a_dead_branch_of_a_network_that_learns_is_no_cause():
     assert not fires(DEAD, dead(Training(activation="ReLU")))
 

@@ -12,7 +12,7 @@ from gradfuga._types import Kind, Role, Severity
 from gradfuga.analysis.build import DEAD_LAYER, REACH_LIMIT
 from gradfuga.analysis.conditions import DECAYED, NOBODY_FED, STARVED, STARVED_AGAINST
 from gradfuga.analysis.judgement import FEWEST_STEPS, WORSE_THAN_CONSTANT
-from gradfuga.analysis.progress import INFORMED
+from gradfuga.analysis.progress import INFORMED, NOTHING
 from gradfuga.analysis.tolls import HALF
 from rules.cases import LEARNING, Training, by_step, weight
 
@@ -85,7 +85,10 @@ def test_rules_and_judgement_share_their_thresholds():
             assert rule.half == HALF, rule.code
         if "worse" in fields:
             assert rule.worse == WORSE_THAN_CONSTANT, rule.code
-    assert by_code["ACT004"].dead_layer == DEAD_LAYER
+    for code in ("ACT002", "ACT003", "ACT004"):
+        assert by_code[code].dead_layer == DEAD_LAYER
+    for code in ("GRD007", "FLW003"):
+        assert by_code[code].nothing == NOTHING
     assert (by_code["GRD005"].starved, by_code["GRD005"].against) == (STARVED, STARVED_AGAINST)
     assert by_code["GRD007"].informed == INFORMED
     assert by_code["OPT003"].shrunk == DECAYED

@@ -11,7 +11,8 @@ from gradfuga.rules.flw001_disconnected import RULE as DISCONNECTED
 from gradfuga.rules.flw002_frozen import RULE as FROZEN
 from gradfuga.rules.flw003_data_or_labels import RULE as DATA
 from gradfuga.rules.flw004_target_scale import RULE as TARGETS
-from rules.cases import STANDING, Training, by_step, fires, flips_at, weight
+from gradfuga.rules.flw005_gradient_wiped import RULE as WIPED
+from rules.cases import SAMPLED, STANDING, Training, by_step, fires, flips_at, weight
 
 IDLE = Training().that_learns_nothing()
 
@@ -174,3 +175,25 @@ def test_targets_are_not_blamed_where_the_network_learns_or_classifies():
     assert not fires(TARGETS, learned)
     classes, _ = regression(1e6, node="NllLossBackward0")
     assert not fires(TARGETS, classes)
+
+
+# FLW005
+
+
+def given(coefficients):
+    return IDLE.reading("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", coefficients)
+
+
+def test_a_gradient_that_never_arrives_at_the_step_is_found():
+    finding = only(WIPED, given(0.0))
+    assert (finding.evidence[0].observed, finding.evidence[0].expected) == (0.0, 1.0)
+    assert not fires(WIPED, given(1e-30))  # clipped, however hard, is not cleared
+    assert not fires(WIPED, given({0: 0.0, 1: 0.0}))
+    assert fires(WIPED, given({0: 0.0, 1: 0.0, 2: 0.0}))
+
+
+def test_a_step_that_is_skipped_now_and_then_is_none():
+    once = dict.fromkeys(SAMPLED, 0.0) | {0: 1.0}  # 10 of 11
+    assert fires(WIPED, given(once))
+    assert not fires(WIPED, given(once | {1: 1.0}))
+    assert not fires(WIPED, given(once), share=0.95)

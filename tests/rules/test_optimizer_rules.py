@@ -1,6 +1,7 @@
 """OPT: the learning rate, weight decay, stale gradients, clipping and epsilon."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -64,9 +65,22 @@ def test_units_that_died_on_the_way_blame_it():
         .reading("act.0", Kind.ACTIVATION, "dead_share", by_step(0.0, 1.0))
         .reading("layer.0", Kind.ACTIVATION_GRAD, "norm", by_step(1.0, 0.0))
     )
-    finding = only(TOO_HIGH, killed)
+    assert not fires(TOO_HIGH, killed)  # alive, then dead: that alone blames no step
+    wild = killed.reading("layer.0.weight", Kind.UPDATE, "norm", {**by_step(0.05, 0.05), 4: 0.6})
+    finding = only(TOO_HIGH, wild)
     assert finding.paths == ("act.0",)
-    born = killed.reading("act.0", Kind.ACTIVATION, "dead_share", 1.0).reading(
+    assert flips_at(TOO_HIGH, wild, "violent", 0.6)
+    graph = wild.graph
+    at_output = replace(graph, outputs=(2,), layers=graph.layers[1:], uses=graph.uses[1:])
+    output = replace(wild, graph_of=at_output)
+    for path in ("act.3", "layer.3"):
+        output = output.reading(path, Kind.ACTIVATION_GRAD, "norm", by_step(1.0, 0.0))
+    output = output.reading("act.3", Kind.ACTIVATION, "dead_share", by_step(0.0, 1.0)).reading(
+        "act.0", Kind.ACTIVATION, "dead_share", 0.0
+    )
+    assert output.case.dead_layers[-1] == ("act.3",)
+    assert not fires(TOO_HIGH, output)
+    born = wild.reading("act.0", Kind.ACTIVATION, "dead_share", 1.0).reading(
         "layer.0", Kind.ACTIVATION_GRAD, "norm", 0.0
     )
     assert not fires(TOO_HIGH, born)

@@ -145,6 +145,42 @@ def never_zeroed(seed: int, *, repaired: bool = False) -> float:
         return class_progress(model(x), y)
 
 
+def zeroed_too_late(seed: int, *, repaired: bool = False) -> float:
+    """zero_grad() stands between backward() and step(): nothing is left for the step."""
+    torch.manual_seed(seed)
+    x, y = wine()
+    model = nn.Sequential(nn.Linear(13, 32), nn.ReLU(), nn.Linear(32, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(150):
+        loss = F.cross_entropy(model(x), y)
+        if repaired:
+            optimizer.zero_grad()
+        loss.backward()
+        if not repaired:
+            optimizer.zero_grad()
+        optimizer.step()
+    with torch.no_grad():
+        return class_progress(model(x), y)
+
+
+def faded_rate(seed: int, *, repaired: bool = False) -> float:
+    """The scheduler of the epochs steps at every batch: a rate of 1e-3 is 1e-24 after 100."""
+    torch.manual_seed(seed)
+    x, y = digits()
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.6)
+    for step in range(250):
+        pick = torch.randint(len(x), (64,))
+        optimizer.zero_grad()
+        F.cross_entropy(model(x[pick]), y[pick]).backward()
+        optimizer.step()
+        if not repaired or step % 50 == 49:
+            scheduler.step()
+    with torch.no_grad():
+        return class_progress(model(x), y)
+
+
 def crushing_weight_decay(seed: int, *, repaired: bool = False) -> float:
     """Decay that pulls harder than the gradient pushes."""
     torch.manual_seed(seed)
@@ -212,6 +248,8 @@ STALLED: tuple[Member, ...] = tuple(
         (optimizer_of_another_model, ("stalled",), ("disconnected",), 0.6),
         (random_labels, ("stalled", "inconclusive"), ("data_or_labels",), 0.6),
         (never_zeroed, ("stalled", "dead_units"), ("gradients_not_zeroed",), 0.6),
+        (zeroed_too_late, ("stalled",), ("gradients_wiped",), 0.6),
+        (faded_rate, ("stalled",), ("learning_rate_too_low",), 0.6),
         (crushing_weight_decay, ("stalled",), ("weight_decay_too_strong",), 0.6),
         (
             prices_in_cents,

@@ -17,6 +17,7 @@ from .spies import RootCall
 _MEAN, _SUM = 1, 2  # torch's codes for the reduction of a loss
 _MOST_COLUMNS = 65_536  # targets with more columns are pooled over all of them
 _LEAST = 1e-300  # so that one can divide by the weights of a batch that has none
+_CONSTANT = 1e-13  # of the mean square: a variance below it is the rounding of constant targets
 _REWEIGHTINGS = 10  # of the best constant of a robust loss; each halves what is left, or better
 
 
@@ -92,7 +93,9 @@ def _best(family: str, targets: Tensor, pool: Tensor) -> Tensor:
     if family == "binary":
         best = best.clamp(0, 1)
         return (torch.xlogy(mean, best) + torch.xlogy(1 - mean, 1 - best)).mean().neg()
-    variance = (targets[2] / count - mean.square()).clamp_min(0)
+    square = targets[2] / count
+    variance = square - mean.square()
+    variance = torch.where(variance > _CONSTANT * square, variance, 0.0)
     return (variance + (mean - best).square()).mean()
 
 

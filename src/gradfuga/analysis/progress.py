@@ -36,7 +36,6 @@ _FEWEST_PAIRS = 4
 _BLOCKS = 12
 FALLING_Z = -2.5  # one-sided, p = .006
 _UNREAD = 0.1  # chosen: a part of the loss that could not be read and is more than a penalty
-_NO_BASELINE = 1e-9  # constant targets: any network reaches the "best constant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ def measure_progress(readings: Readings) -> Progress:
     z = mann_kendall(block_means(good[good.size // 2 :]))
     reference = _last(readings, "reference")
     first = float(good[0])
-    known = math.isfinite(learnable) and learnable > _NO_BASELINE * max(abs(first - floor), 1e-300)
+    known = math.isfinite(learnable) and learnable > 0.0  # 0 where the targets are constant
     if known and abs(_middle(readings, "unread")) > _UNREAD * learnable:
         # the rest may be where the network learns: what was read can show progress, not its lack
         gain = (learnable + floor - last) / learnable

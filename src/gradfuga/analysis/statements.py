@@ -90,6 +90,9 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "The gradient grows along time until the numbers overflow (step {broken})."
         )
     text = texts.get(judgement.why, _("Not enough evidence for a verdict."))
+    low = lowest_reach(case.reach[0], case.layers) if case.steps else math.nan
+    if judgement.why is Why.NONFINITE_RATE and low < -REACH_LIMIT:
+        text = _("The loss or a gradient became NaN or infinite at step {broken}.")
     place = _extreme(case)
     sentence = text.format(
         broken=nonfinite_step(case),

@@ -33,6 +33,7 @@ def cause_word(name: str) -> str:
         "weight_decay_too_strong": _("weight decay too strong"),
         "target_scale": _("scale of the targets"),
         "gradients_not_zeroed": _("gradients not zeroed"),
+        "gradients_wiped": _("gradients cleared before the step"),
         "precision_underflow": _("range of the number format"),
         "swallowed_update": _("updates swallowed by rounding"),
         "adam_epsilon": _("Adam's epsilon"),

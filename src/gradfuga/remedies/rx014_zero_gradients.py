@@ -6,7 +6,7 @@ What it changes
 
 Why it helps
     PyTorch adds to ``.grad``. Cleared, a step follows the gradient of its own batch and not the
-    sum of all batches so far.
+    sum of all batches so far. Cleared after the backward pass instead, it follows nothing.
 
 Safety
     Advice: one line.
@@ -36,7 +36,7 @@ class ZeroGradients(AbstractRemedy):
 
     code: ClassVar[str] = "RX014"
     name: ClassVar[str] = "zero-gradients"
-    treats: ClassVar[frozenset[str]] = frozenset({"gradients_not_zeroed"})
+    treats: ClassVar[frozenset[str]] = frozenset({"gradients_not_zeroed", "gradients_wiped"})
     safety: ClassVar[Safety] = Safety.ADVICE
 
     @property

@@ -1,4 +1,4 @@
-"""What shortens the steps besides the learning rate: clipping, and epsilon under Adam."""
+"""What shortens the steps besides the learning rate: clipping, epsilon, clearing too early."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def clip_coefficient(case: Case) -> float:
     values = case.readings.series("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient")[1]
     factor = median(values.tolist())
     return min(1.0, max(factor, _LEAST)) if math.isfinite(factor) else 1.0
+
+
+def wiped_steps(case: Case, *, share: float = 0.9, fewest: int = 3) -> tuple[int, ...]:
+    """Return the samples whose step was given exactly nothing of the gradient that was there.
+
+    None at all where they are fewer than `fewest`, or than `share` of the samples.
+    """
+    steps, values = case.readings.series("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient")
+    found = tuple(steps[values == 0.0].tolist())
+    return found if len(found) >= max(fewest, share * len(steps)) else ()
 
 
 def attenuation(case: Case) -> float:

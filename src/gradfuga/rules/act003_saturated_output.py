@@ -31,6 +31,7 @@ from .._contracts import AbstractRule
 from .._messages import _
 from .._types import Finding, Kind, Role
 from ._blame import activation_word, find_blame, finding_of, without_claim
+from ._dead import dead, dead_finding
 from ._words import times
 
 if TYPE_CHECKING:
@@ -50,9 +51,14 @@ class SaturatedOutput(AbstractRule):
 
     limit: float = 1.30  # decades: six depth scales (Schoenholz et al. 2017)
     least_share: float = 0.05  # of the symptom (chosen: what alignment alone may amount to)
+    dead_layer: float = 0.9  # of its units; a healthy narrow conv reaches .88 (decision rule)
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding with the ops that claim most."""
+        found = dead(case, saturated=True, at_output=True)
+        if found is not None:
+            text = _("{activation} at {layers} is flat for every example: no gradient passes it.")
+            return (dead_finding(self, case, found, text, limit=self.dead_layer),)
         blame = find_blame(
             case, self.cause, limit=self.limit, least_share=self.least_share, sign=-1
         )

@@ -29,11 +29,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Axis, Evidence, Finding, Kind, Role, Severity
-from ._blame import MOST_PATHS, activation_word, find_blame, finding_of, without_claim
-from ._progress import learns_well
-from ._samples import value_at
-from ._words import quoted, times
+from .._types import Finding, Kind, Role
+from ._blame import activation_word, find_blame, finding_of, without_claim
+from ._dead import dead, dead_finding
+from ._words import times
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
@@ -56,9 +55,14 @@ class DeadRelu(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding: the dead layers, or else what the account says of closed units."""
-        dead = self._dead_layers(case)
-        if dead is not None:
-            return (dead,)
+        found = dead(case, saturated=False)
+        if found is not None:
+            text = (
+                _("Every unit of {layers} is off from the first step: no gradient passes.")
+                if found.born
+                else _("Every unit of {layers} has been switched off: no gradient passes any more.")
+            )
+            return (dead_finding(self, case, found, text, limit=self.dead_layer),)
         blame = find_blame(
             case, self.cause, limit=self.limit, least_share=self.least_share, sign=-1
         )
@@ -76,42 +80,6 @@ class DeadRelu(AbstractRule):
         )
         evidence = without_claim(case, blame, Kind.ACTIVATION, "mean_squared_slope", power=2)
         return (finding_of(self, case, blame, message, evidence=evidence),)
-
-    def _dead_layers(self, case: Case) -> Finding | None:
-        if not case.dead_layers or learns_well(case):
-            return None
-        born = bool(case.dead_layers[0])
-        paths = case.dead_layers[0] or case.dead_layers[-1]
-        if not paths:
-            return None
-        step = case.steps[0] if born else case.steps[-1]
-        text = (
-            _("Every unit of {layers} is off from the first step: no gradient passes.")
-            if born
-            else _("Every unit of {layers} has been switched off: no gradient passes any more.")
-        )
-        return Finding(
-            code=self.code,
-            name=self.name,
-            role=self.role,
-            severity=Severity.SERIOUS,
-            axis=Axis.DEPTH,
-            message=text.format(layers=quoted(paths)),
-            paths=paths[:MOST_PATHS],
-            source=case.source_of(paths),
-            evidence=tuple(
-                Evidence(
-                    path,
-                    Kind.ACTIVATION,
-                    "dead_share",
-                    step,
-                    value_at(case, path, Kind.ACTIVATION, "dead_share", step),
-                    self.dead_layer,
-                )
-                for path in paths[:3]
-            ),
-            cause=self.cause,
-        )
 
 
 RULE = DeadRelu()

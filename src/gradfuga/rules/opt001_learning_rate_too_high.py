@@ -3,8 +3,9 @@
 What it finds
     In a network that was sound at the first step and learns nothing: a loss or gradient that
     became NaN or infinite; a loss that ends worse than both where it began and twice the best
-    constant's; whole layers that were alive and died; or a loss that jumped tenfold at the
-    beginning while a single step moved some weight by half of its size.
+    constant's; whole layers before the last one that were alive and died in a training with
+    steps that moved some weight by half of its size; or a loss that jumped tenfold at the
+    beginning while a single step did so.
 
 Why it matters
     Beyond twice the inverse of the curvature, a step leads uphill, and the next one farther
@@ -33,9 +34,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 from .._contracts import AbstractRule
 from .._messages import _
 from .._types import Evidence, Finding, Kind, Role, Severity
+from ._dead import dead
 from ._feed import best_fed, largest_ratio
 from ._progress import learns_nothing
-from ._reach import at_start, highest
+from ._reach import at_start, highest, lowest
 from ._stale import never_zeroed
 from ._words import plain, quoted
 
@@ -73,6 +75,8 @@ class LearningRateTooHigh(AbstractRule):
         if not sound or nonfinite_inputs(case) or never_zeroed(case):
             return ()
         broken = nonfinite_step(case)
+        if broken is not None and lowest(at_start(case)) < -self.limit:
+            return ()  # what makes it small there may be what has broken
         if broken is not None:
             message = _(
                 "The gradient's path was sound at the start, and the steps (learning rate {rate}) "
@@ -81,12 +85,14 @@ class LearningRateTooHigh(AbstractRule):
             return (self._finding(case, message, step=broken),)
         if not learns_nothing(case) or not self._led_somewhere(case):
             return ()
-        if grew_dead(case):
+        killed = dead(case, saturated=False, at_output=False) if grew_dead(case) else None
+        peak = self._peak(case)
+        if killed is not None and (peak is not None or self._violent(case)):
             message = _(
                 "The units of {layers} worked at the first step and are dead at the last: the "
                 "steps (learning rate {rate}) pushed them out of reach."
             )
-            return (self._finding(case, message, paths=case.dead_layers[-1]),)
+            return (self._finding(case, message, paths=killed.paths),)
         first, last = case.progress.first, case.progress.last
         if first is not None and last is not None and case.progress.u < self.worse and last > first:
             message = _(
@@ -94,7 +100,6 @@ class LearningRateTooHigh(AbstractRule):
                 "(learning rate {rate}) are too long."
             )
             return (self._finding(case, message),)
-        peak = self._peak(case)
         if peak is not None:
             message = _(
                 "In its first steps the loss jumped from {first} to {peak}, and single steps moved "
@@ -103,6 +108,10 @@ class LearningRateTooHigh(AbstractRule):
             )
             return (self._finding(case, message, peak=peak),)
         return ()
+
+    def _violent(self, case: Case) -> bool:
+        """Whether a single step moved some weight by half of its size."""
+        return largest_ratio(case)[2] > self.violent
 
     def _led_somewhere(self, case: Case) -> bool:
         """Whether the steps were long enough to lead astray."""

@@ -37,7 +37,7 @@ from ._feed import best_fed
 from ._held import FEWEST_SAMPLES, FROZEN_SHARE, frozen, unreached
 from ._progress import learns_nothing
 from ._reach import at_start, lowest
-from ._short_steps import attenuation, clip_coefficient
+from ._short_steps import attenuation, clip_coefficient, wiped_steps
 from ._words import plain
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ class LearningRateTooLow(AbstractRule):
         from ..analysis.tolls import held_back  # noqa: PLC0415
 
         best = best_fed(case)
-        if best is None or case.total_steps < self.fewest_steps or not learns_nothing(case):
+        if best is None or case.total_steps < self.fewest_steps or wiped_steps(case):
+            return ()
+        if not learns_nothing(case):
             return ()
         if best.feed >= self.fed or not _has_gradient(case) or _held_back(case):
             return ()

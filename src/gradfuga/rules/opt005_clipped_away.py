@@ -37,7 +37,7 @@ from .._types import Evidence, Finding, Kind, Role, Severity
 from ._feed import best_fed
 from ._progress import learns_nothing
 from ._samples import value_at
-from ._short_steps import clip_coefficient
+from ._short_steps import clip_coefficient, wiped_steps
 from ._words import plain
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class ClippedAway(AbstractRule):
 
         best = best_fed(case)
         if best is None or case.total_steps < self.fewest_steps or not learns_nothing(case):
+            return ()
+        if wiped_steps(case):
             return ()
         coefficient = clip_coefficient(case)
         starved = best.feed < self.fed <= best.feed / coefficient
