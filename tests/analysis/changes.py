@@ -104,6 +104,6 @@ def stopped(training: Training, *, after: int) -> Training:
     return training.everywhere(Kind.UPDATE, "norm", by_step(0.05, 0.0, until=after))
 
 
-def held_back(training):
-    """An op loses nine tenths of its gradient's norm to underflow."""
-    return training.reading("layer.2", Kind.ACTIVATION, "flushed_norm", 0.9)
+def held_back(training, lost=0.95):
+    """An op loses nearly all of its gradient's norm, or `lost` of it, to underflow."""
+    return training.reading("layer.2", Kind.ACTIVATION, "flushed_norm", lost)

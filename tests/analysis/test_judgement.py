@@ -100,6 +100,7 @@ EVERY_REASON = {
     "poor and low at first": (at(POOR.case, first=-2.0, steps=50), POOR_VANISHING),
     "poor and high": (at(POOR.case, first=2.0), verdict("exploding", Why.POOR, "serious", "depth")),
     "poor": (POOR, LEARNS_LITTLE),
+    "poor, a little held back": (held_back(POOR, lost=0.8), LEARNS_LITTLE),
     "poor, held back": (held_back(POOR), verdict("stalled", Why.HELD_BACK, "serious")),
     "some and low": (low(OPEN.case, -2.0), UNKNOWN),
     "a head alone": (partly_frozen(IDLE, 1), STALLED[Why.NOT_TRAINED]),

@@ -41,7 +41,7 @@ from .conditions import (
     weights_decayed,
 )
 from .remembering import along_depth, expands, memory_of, opened
-from .tolls import held_back
+from .tolls import TENTH, held_back
 
 # Where the gradient falls by more than this, no learning rate that an optimizer survives brings it
 # back (severity scale of the reach: 1.3 to 2.5 mild, 2.5 to 4 serious).
@@ -165,7 +165,8 @@ def _informed(case: Case) -> Judgement:
             return Judgement(Verdict.EXPLODING, Severity.SERIOUS, Axis.DEPTH, Why.POOR)
         if expands(case):
             return Judgement(Verdict.EXPLODING, Severity.SERIOUS, Axis.TIME, Why.GROWS_IN_TIME)
-        if held_back(case) is not None:
+        # what learns with the half of its steps that arrives is slowed, not stalled
+        if held_back(case, half=TENTH) is not None:
             return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.HELD_BACK)
         return _open(Why.LEARNS_LITTLE)
     # less than half of the way to zero, and nobody knows whether the task permits more
