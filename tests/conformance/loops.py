@@ -226,6 +226,21 @@ def by_hand(log: Log) -> Weights:
     return weights
 
 
+def backward_by_hand(log: Log) -> Weights:
+    """A module, its backward pass, and no optimizer."""
+    model = net()
+    for step in range(STEPS):
+        with log.step(model, batch(step)):
+            x, y = batch(step)
+            F.cross_entropy(model(x), y).backward()
+            log.hold(model)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.sub_(0.1 * parameter.grad)
+                    parameter.grad = None
+    return weights_of(model)
+
+
 GROUP = "Loops"
 LOOPS = (
     Cell(GROUP, "plain loop", plain),
@@ -279,10 +294,16 @@ LOOPS = (
     ),
     Cell(
         GROUP,
-        "weights updated by hand, without an optimizer",
+        "gradients by `torch.func`, weights updated by hand",
         by_hand,
         seen=False,
         tape=False,
-        note="the diagnosis says that no step was seen",
+        note="neither `backward` nor an optimizer: the diagnosis says that no step was seen",
+    ),
+    Cell(
+        GROUP,
+        "`backward`, weights updated by hand",
+        backward_by_hand,
+        note="two weights or more, where no optimizer exists",
     ),
 )

@@ -10,6 +10,7 @@ from typing import Any, final
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .by_hand import HandOptimizer
 from .keras_seam import KerasOptimizer
 
 
@@ -49,9 +50,9 @@ class Joined:
         return ChainMap(*(each.state for each in self._alive))
 
 
-AnyOptimizer = Optimizer | Joined | KerasOptimizer
+AnyOptimizer = Optimizer | Joined | KerasOptimizer | HandOptimizer
 
 
 def name_of(optimizer: AnyOptimizer) -> str:
-    """Return the class name of an optimizer, or of those that are joined."""
+    """Return the class name of an optimizer, of those that are joined, or "by hand"."""
     return type(optimizer).__name__ if isinstance(optimizer, Optimizer) else optimizer.name

@@ -60,6 +60,11 @@ class Roll:
         )
         self._of_parameters: dict[frozenset[int], Training] = {}
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether whatever trains is to be observed, not one optimizer that was named."""
+        return self._only is None
+
     def observed(self, optimizer: AnyOptimizer) -> bool:
         """Whether this optimizer is to be observed at all."""
         return self._only is None or optimizer is self._only

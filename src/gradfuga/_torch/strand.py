@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from .._contracts import AbstractStatistic
 from .glimpse import glimpse
+from .hand_steps import HandSteps
 from .joined import AnyOptimizer, Joined
 from .norms import Measured
 from .parameters import Before, before_step, merged, see_gradients, trainable
@@ -72,6 +73,7 @@ class Strand:
         self._stepped = False
         self.in_backward = False
         self._joined = Joined()  # the optimizers that step inside backward passes
+        self._hand = HandSteps(open=roll.takes_all)  # of a script without an optimizer
         self._pieces: list[Before] = []
         self._stepped_inside = False
         self._sampling = True  # whether the coming step is sampled; settled after each step
@@ -99,6 +101,7 @@ class Strand:
 
     def end(self) -> None:
         """The observation ends: take the forward hooks away, forget what is pending."""
+        self._step_by_hand()
         self._disarm()
         self._entries.clear()
 
@@ -122,6 +125,7 @@ class Strand:
             original(*args, **kwargs)
             return
         started = time.perf_counter()
+        self._step_by_hand()
         entry, tape = self._open_entry(args, kwargs)
         ours = time.perf_counter() - started
         self.in_backward = True
@@ -133,6 +137,8 @@ class Strand:
                 started = time.perf_counter()
                 self._close_entry(entry, tape)
                 ours += time.perf_counter() - started
+            elif self._hand.open:
+                self._hand.look(None, {}, due=False)
             if entry is not None:
                 entry.ours = ours
                 if self._stepped_inside:
@@ -227,6 +233,10 @@ class Strand:
                     for parameter in training.live_parameters()
                     if id(parameter) not in read
                 )
+                if self._hand.open:
+                    leaves = None if tape is None else tape.record.parameters
+                    gradients = {} if tape is None else tape.record.weight_gradient
+                    self._hand.look(leaves, gradients, due=self._sampling)
         except Exception as error:  # noqa: BLE001
             self._parts.fail(_BACKWARD, error)
 
@@ -241,6 +251,7 @@ class Strand:
     ) -> StepArguments | None:
         """An optimizer is about to step; return its arguments where they are to be others."""
         try:
+            self._hand.close()
             training = self._training_of(optimizer)
             if self.in_backward and isinstance(optimizer, Optimizer):
                 self._step_inside(optimizer)
@@ -333,6 +344,26 @@ class Strand:
             return self._turns.share(training, waiting, trainable(optimizer))
         return waiting
 
+    # -- a script without an optimizer -----------------------------------------------------
+
+    def _step_by_hand(self) -> None:
+        """Before the next pass: see whether the script has moved the weights since the last."""
+        if not self._hand.open or not self._entries:
+            return
+        try:
+            step = self._hand.take()
+            training = self._roll.of(step[0]) if step is not None else None
+            if step is None or training is None:
+                return
+            self._follow(training)
+            self._turns.take(training)
+            training.stepped(step[0], self._entries, step[1] if training.due else None)
+            self._stepped = True
+            self._settle()
+        except Exception as error:  # noqa: BLE001
+            self._hand.close()
+            self._parts.fail(_STEPS, error)
+
     # -- optimizers that step inside a backward pass ---------------------------------------
 
     def _step_inside(self, optimizer: Optimizer) -> None:
@@ -354,7 +385,7 @@ class Strand:
             self._follow(training)
             self._turns.take(training)
             before = merged(pieces) if pieces and training.due else None
-            training.inside(self._joined, entry, before)
+            training.stepped(self._joined, [entry], before)
             self._settle()
         except Exception as error:  # noqa: BLE001
             self._parts.fail(_STEPS, error)

@@ -16,7 +16,7 @@ from .._types import Kind
 from ..readings import ParameterRecord, Readings, RunRecord
 from .cadence import Cadence
 from .glimpse import Glimpse
-from .joined import AnyOptimizer, Joined, name_of
+from .joined import AnyOptimizer, name_of
 from .naming import Names, names_of
 from .norms import Measured, is_zero, joint
 from .parameter_rows import ParameterRows
@@ -147,9 +147,11 @@ class Training:
             self._before = replace(self._before, gradient=gradient)
         self._pre_seconds += time.perf_counter() - started
 
-    def inside(self, optimizer: Joined, entry: Entry, before: Before | None) -> None:
-        """Optimizers have stepped inside the backward pass `entry`, which has ended."""
-        self._entries, self._scaled, self._pre_seconds = [entry], None, 0.0
+    def stepped(
+        self, optimizer: AnyOptimizer, entries: Sequence[Entry], before: Before | None
+    ) -> None:
+        """A step that nobody announced is over: of hooks inside a backward pass, or by hand."""
+        self._entries, self._scaled, self._pre_seconds = list(entries), None, 0.0
         self._before = before
         self.after(optimizer, ())
 

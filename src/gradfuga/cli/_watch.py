@@ -145,9 +145,9 @@ class _Watch:
             self._tell_unseen(
                 _(
                     "No training seen: expected an optimizer of torch.optim to take a step in this "
-                    "process, got none. Update the weights with optimizer.step() (by hand they "
-                    "cannot be told from other tensors), and train in this process: what child "
-                    "processes train is not observed."
+                    "process, got none. Update the weights with optimizer.step(), or after "
+                    "loss.backward() by hand, and train in this process: what child processes "
+                    "train is not observed."
                 )
             )
             return None
