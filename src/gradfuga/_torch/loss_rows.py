@@ -79,7 +79,10 @@ class LossRows:
             return 0.0
         started = time.perf_counter()
         self._looked_at = step
-        term, pool = found.term, next(iter(self._pools.values()))
+        pool = next(iter(self._pools.values()), None)
+        if pool is None:  # no sampled step has read this training's loss yet
+            return False
+        term = found.term
         if pool.moments is not None and pool.moments.shape == term.moments.shape:
             gain = settled(pool.add(term).here - term.value)
             self._recorder.add(step, "loss", Kind.LOSS, "gain", unscaled(gain, scaled))

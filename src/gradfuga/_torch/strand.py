@@ -16,10 +16,10 @@ from .._contracts import AbstractStatistic
 from .glimpse import glimpse
 from .hand_steps import HandSteps
 from .joined import AnyOptimizer, Joined
-from .norms import Measured
 from .parameters import Before, before_step, merged, see_gradients, trainable
 from .parts import Parts
 from .roll import Roll
+from .roots import loss_of, roots_of
 from .scaling import Scaled
 from .spies import ForwardSpies
 from .tape import Tape
@@ -152,8 +152,8 @@ class Strand:
             if self._stepped:
                 self._entries.clear()
                 self._stepped = False
-            roots = _roots(args, kwargs)
-            entry = Entry(_loss_of(roots, args, kwargs))
+            roots = roots_of(args, kwargs)
+            entry = Entry(loss_of(roots, args, kwargs))
             if self._sampling and self._tape_on and roots and self._parts.work(_BACKWARD):
                 read_sources = torch.is_anomaly_enabled()
                 self._sources_off()
@@ -389,23 +389,3 @@ class Strand:
             self._settle()
         except Exception as error:  # noqa: BLE001
             self._parts.fail(_STEPS, error)
-
-
-def _roots(args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[Tensor]:
-    given = args[0] if args else kwargs.get("tensors")
-    if isinstance(given, Tensor):
-        return [given] if given.grad_fn is not None else []
-    if isinstance(given, list | tuple):
-        return [each for each in given if isinstance(each, Tensor) and each.grad_fn is not None]
-    return []
-
-
-def _loss_of(
-    roots: Sequence[Tensor], args: tuple[object, ...], kwargs: Mapping[str, object]
-) -> Measured | None:
-    """Return the loss: the sum of the scalars that backward starts from, None for others."""
-    if not roots or any(root.numel() != 1 or root.is_complex() for root in roots):
-        return None
-    if roots[0].is_cpu:
-        return float(sum(root.item() for root in roots))
-    return torch.stack([root.detach().reshape(()) for root in roots]).sum()

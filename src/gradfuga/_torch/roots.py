@@ -1,0 +1,31 @@
+"""Read what a backward pass starts from, and the loss that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from .norms import Measured
+
+
+def roots_of(args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[Tensor]:
+    """Return the tensors with a graph that `torch.autograd.backward` was called on."""
+    given = args[0] if args else kwargs.get("tensors")
+    if isinstance(given, Tensor):
+        return [given] if given.grad_fn is not None else []
+    if isinstance(given, list | tuple):
+        return [each for each in given if isinstance(each, Tensor) and each.grad_fn is not None]
+    return []
+
+
+def loss_of(
+    roots: Sequence[Tensor], args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> Measured | None:
+    """Return the loss: the sum of the scalars that backward starts from, None for others."""
+    if not roots or any(root.numel() != 1 or root.is_complex() for root in roots):
+        return None
+    if roots[0].is_cpu:
+        return float(sum(root.item() for root in roots))
+    return torch.stack([root.detach().reshape(()) for root in roots]).sum()
