@@ -81,7 +81,7 @@ class LossRows:
         self._looked_at = step
         pool = next(iter(self._pools.values()), None)
         if pool is None:  # no sampled step has read this training's loss yet
-            return False
+            return 0.0
         term = found.term
         if pool.moments is not None and pool.moments.shape == term.moments.shape:
             gain = settled(pool.add(term).here - term.value)
