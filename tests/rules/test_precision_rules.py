@@ -145,6 +145,21 @@ def test_half_swallowed_steps_that_would_not_have_led_anywhere_yet_are_left_open
     assert "Train longer" not in diagnosis.inconclusive_because
 
 
+def test_what_learns_little_by_half_of_its_steps_is_not_told_to_train_longer():
+    half = tuple(2.0 - 0.004 * step for step in range(STEPS))
+    poor = swallowed(0.8).with_losses(half).with_reference(0.9)
+    diagnosis = diagnose(poor.readings)
+    assert diagnosis.verdict is Verdict.INCONCLUSIVE
+    assert "only 20% of each step arrives at the weights" in diagnosis.inconclusive_because
+    assert "train longer" not in diagnosis.inconclusive_because.lower()
+
+
+def test_usual_clipping_does_not_stand_in_the_way_of_training_longer():
+    short = diagnose(clipped(0.3).readings)
+    assert short.verdict is Verdict.INCONCLUSIVE
+    assert "Train longer" in short.inconclusive_because
+
+
 def test_weights_that_turn_over_all_the_same_are_not_held_back():
     turning = swallowed(0.9).everywhere(Kind.UPDATE, "norm", 0.05)
     assert held_back(turning.case) is None

@@ -12,7 +12,7 @@ from .case import Case
 from .conditions import lost_share, nonfinite_step, stopped_step, unreached_share
 from .judgement import NOTHING_TO_LEARN, Judgement, Why
 from .remembering import expanding, memory_of
-from .tolls import HALF, tolls
+from .tolls import HALF, arriving
 from .words import cause_word, times
 
 # Verdicts that more steps would settle, as long as the steps still move something.
@@ -205,11 +205,17 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
     if text is None:
         return None
     stopped = stopped_step(case)
-    kept = min((toll.kept for toll in tolls(case)), default=1.0)
+    kept = arriving(case)
     if stopped is not None and judgement.why in _TRAIN_LONGER:
         text = _(
             "The weights have not moved since step {stopped}, so that more steps like these would "
             "change nothing. Keep the learning rate up for longer to settle it."
+        )
+    elif judgement.why is Why.LEARNS_LITTLE and kept < HALF:
+        text = _(
+            "The network learns (u = {u:.2f}), but less than half of what a cheap reference model "
+            "makes on the same examples (u = {reference:.2f}), and only {kept:.0%} of each step "
+            "arrives at the weights. Settle that first: training longer does not make up for it."
         )
     elif judgement.why is Why.TOO_SHORT and kept < HALF:
         text = _(

@@ -70,6 +70,11 @@ def tolls(case: Case) -> tuple[Toll, ...]:
     return tuple(sorted(found, key=lambda toll: toll.kept))
 
 
+def arriving(case: Case) -> float:
+    """Return what arrives of the steps at the weights, clipping and epsilon left out."""
+    return min((toll.kept for toll in tolls(case) if toll.taker not in _USUAL), default=1.0)
+
+
 def held_back(case: Case, taker: Taker | None = None, *, half: float = HALF) -> Toll | None:
     """Return the toll that keeps the weights from learning, None where none does.
 
