@@ -9,7 +9,11 @@ from torch import nn
 from gradfuga import diagnose, observe
 from gradfuga._errors import UsageError
 from gradfuga._types import Axis, Severity, Verdict
+from gradfuga.analysis.build import build_case
+from gradfuga.report.charts import draw
 from gradfuga.report.document import dumps
+from gradfuga.report.html import render_html
+from gradfuga.report.text import render_text
 
 
 class Net(nn.Module):
@@ -199,3 +203,18 @@ def test_the_loss_times_a_constant_changes_no_verdict_over_time():
         texts.append((found.verdict, found.axis, found.time[0].horizon))
     assert texts[0] == texts[1]
     assert texts[0][:2] == (Verdict.VANISHING, Axis.TIME)
+
+
+def test_the_page_and_the_terminal_show_time_and_only_where_there_is_any():
+    readings = train(tokens_net(nn.LSTM), lambda: recall(40), steps=40)
+    found = diagnose(readings, lag=30)
+    text = render_text(found, width=100, color=False)
+    assert "Gradient by time step" in text
+    assert "rnn.weight_hh_l0: 0." in text
+    assert max(len(line) for line in render_text(found, width=50, color=False).splitlines()) <= 50
+    charts = draw(build_case(readings, lag=30), 0, account=False)
+    assert {"lags-0", "lag-heat-0", "gates-0"} <= charts.keys()
+    assert "Gradient over time" in render_html(found, [readings])
+    plain = train(lambda: nn.Sequential(nn.Flatten(), nn.Linear(160, 2)), recent, steps=5)
+    assert "Gradient by time step" not in render_text(diagnose(plain), width=100, color=False)
+    assert not {"lags-0", "gates-0"} & draw(build_case(plain), 0, account=False).keys()

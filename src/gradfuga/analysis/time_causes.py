@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._types import Kind
+from ..theory.recurrent import rnn_rate
 from .lag_profile import LagProfile
 from .remembering import expanding, memory_of
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 CONTRACTION, EXPANSION = "recurrent_contraction", "recurrent_expansion"
 GATES, CUT = "closed_gates", "truncated_backpropagation"
+_HALF_OPEN = 0.25  # two gates at one half each (an LSTM's input and output gate)
 _CLOSED = 0.95  # a gate that keeps more than this forgets by a half in 14 steps at the soonest
 
 
@@ -97,6 +99,20 @@ def growing_shares(case: Case) -> dict[str, float]:
     if worst.decades > 0.0 and per_step > 0.0:
         return {EXPANSION: min(1.0, per_step / worst.decades)}
     return {EXPANSION: 1.0}
+
+
+def predicted_rate(case: Case, found: LagProfile) -> float:
+    """Return the rate per step that theory gives for the state of the recurrence, NaN if unknown.
+
+    A plain recurrence's matrix times its slope; what the gates keep plus the way through the
+    matrix, with the other gates half open.
+    """
+    step = _step(found, case.readings)
+    if math.isnan(step.scale):
+        return math.nan
+    if math.isnan(step.keep):
+        return math.nan if math.isnan(step.slope) else rnn_rate(radius=step.scale, slope=step.slope)
+    return step.keep + _HALF_OPEN * step.scale
 
 
 def _claim(step: Step) -> float:

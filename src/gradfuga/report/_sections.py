@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from .._messages import _, _n
 from .._sentences import sentence
-from .._types import Diagnosis, Prescription, Severity, Verdict
+from .._types import Axis, Diagnosis, Prescription, Severity, Verdict
 from . import _words as words
 from ._findings import findings, source
 from ._layer_table import layer_table
 from ._parts import card, safe
 from ._reach import sum_up
+from ._time import time_section
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
@@ -57,6 +58,7 @@ def training(
         card(_("Loss"), charts.get(f"loss-{number}", ""), _loss_caption(case)),
         _depth(number, charts),
         _account(case, charts.get(f"account-{number}", "")),
+        time_section(case, number, charts),
         layer_table(case, number),
         findings(diagnosis),
         source(diagnosis),
@@ -214,7 +216,8 @@ def accounted(diagnosis: Diagnosis, case: Case) -> bool:
     Below the limit there is nothing to explain, and bars would look like accusations.
     """
     symptom = diagnosis.verdict in (Verdict.VANISHING, Verdict.EXPLODING, Verdict.DEAD_UNITS)
-    return symptom or abs(case.blamed.total) > words.LIMIT
+    over_depth = symptom and diagnosis.axis is not Axis.TIME
+    return over_depth or abs(case.blamed.total) > words.LIMIT
 
 
 def _account(case: Case | None, chart: str) -> str:

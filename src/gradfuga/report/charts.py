@@ -15,6 +15,7 @@ from . import _words as words
 from ._depth_charts import heat_map, layer_source, reach_chart
 from ._frame import ACCENT, COLD, GREY, HOT, INK, frame, legend_above
 from ._thin import MOST_POINTS, envelope, spread_out
+from ._time_charts import time_charts
 
 MOST_MARKS = 120  # chosen: marks of sampled steps on the loss curve
 MOST_DECADES, FEW_DECADES = 6, 4  # chosen: ticks that fit beside a loss curve
@@ -33,6 +34,7 @@ def draw(case: Case, number: int, *, account: bool) -> dict[str, figure]:
         reach,
         heat_map(case, source, number, beside=reach),
         waterfall(case.blamed, number) if account else None,
+        *time_charts(case, number),
     )
     return {str(plot.name): plot for plot in drawn if plot is not None}
 

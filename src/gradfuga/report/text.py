@@ -16,6 +16,7 @@ from rich.text import Text
 from .._messages import _
 from .._types import Diagnosis, Finding, Role, Severity, Verdict
 from . import _words as words
+from ._time import sparkline, time_text
 
 MOST_ROWS = 12  # chosen: the profile of a deep network must leave room for the causes
 MOST_LINES = 5  # chosen: source lines shown
@@ -38,10 +39,11 @@ class _Glyphs:
     light: str
     limit: str
     more: str
+    levels: str
 
 
-_ASCII = _Glyphs(full="#", light=".", limit="|", more="...")
-_BLOCKS = _Glyphs(full="█", light="░", limit="│", more="⋯")
+_ASCII = _Glyphs(full="#", light=".", limit="|", more="...", levels=" .:-=+*#")
+_BLOCKS = _Glyphs(full="█", light="░", limit="│", more="⋯", levels=" ▁▂▃▄▅▆▇█")
 
 
 def write_text(diagnosis: Diagnosis, stream: TextIO, *, width: int | None = None) -> None:
@@ -101,8 +103,10 @@ class _Page:
         yield from self._headline(diagnosis)
         if diagnosis.verdict is Verdict.HEALTHY:
             yield from self._weakest(diagnosis)
+            yield from self._time(diagnosis)
         else:
             yield from self._depth(diagnosis)
+            yield from self._time(diagnosis)
             yield from self._findings(diagnosis, Role.SYMPTOM, _("What was seen"))
             yield from self._causes(diagnosis)
             yield from self._source(diagnosis)
@@ -169,6 +173,22 @@ class _Page:
         legend = _("{mark} is {limit} decades, a factor of 20: beyond it a layer is in danger.")
         text = legend.format(mark=self.glyphs.limit, limit=words.LIMIT)
         yield from self._prose(text, style="dim")
+
+    def _time(self, diagnosis: Diagnosis) -> Iterator[Text]:
+        """Show each recurrence's gradient against the lag in one line."""
+        found = [each for each in diagnosis.time if each.lag]
+        if not found:
+            return
+        if diagnosis.verdict is not Verdict.HEALTHY:
+            yield from self._section(_("Gradient by time step, the last step first"))
+        for each in found[:MOST_LINES]:
+            curve = sparkline(each, self.glyphs.levels, max(8, min(24, self.width // 4))).rstrip()
+            line = Text.assemble(f"  {curve}", (f"  {time_text(each)}", "dim"))
+            if line.cell_len <= self.width:
+                yield from [line]
+                continue
+            yield Text(f"  {curve}")
+            yield from self._prose(time_text(each), style="dim")
 
     def _findings(self, diagnosis: Diagnosis, role: Role, title: str) -> Iterator[Text]:
         found = [finding for finding in diagnosis.findings if finding.role is role]
