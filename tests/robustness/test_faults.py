@@ -93,7 +93,7 @@ PLACES = [
     (Recorder, "loss"),
     (Recorder, "flush"),
     (strand, "see_gradients"),
-    (strand, "_loss_of"),
+    (strand, "loss_of"),
     (tape_rows, "build_graph"),
     (training, "names_of"),
     (parameter_rows, "attenuation"),
