@@ -33,7 +33,9 @@ MANIFEST = "manifest.json"
 class ParameterRecord:
     """One parameter: all its names (tied weights have several), shape, and whether it trains.
 
-    `optimized` is whether the optimizer holds it, `reached` whether a gradient ever came to it.
+    `optimized` is whether the optimizer holds it, `reached` whether the loss depends on it,
+    `opened` whether an op that it enters was read. On how many samples a gradient that is not zero
+    `arrived`, one that was exactly `zero`, or none at all (`missing`).
     """
 
     path: str
@@ -42,6 +44,15 @@ class ParameterRecord:
     trainable: bool
     optimized: bool
     reached: bool
+    arrived: int = 0
+    zero: int = 0
+    missing: int = 0
+    opened: bool = True
+
+    @property
+    def fed(self) -> bool:
+        """Whether a gradient that is not zero ever came to it, as far as was counted."""
+        return self.arrived > 0 if self.arrived + self.zero + self.missing else self.reached
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,11 +92,11 @@ def settled(value: Tensor) -> Measured:
     return float(value.item()) if value.is_cpu else value
 
 
-def is_zero(norm: Measured) -> bool:
-    """Whether a norm is known to be zero; one still on its device is not waited for."""
-    return isinstance(norm, float) and norm == 0.0
+def is_zero(norm: Measured | None) -> bool:
+    """Whether nothing is there, as far as known; a norm still on its device is not waited for."""
+    return norm is None or (isinstance(norm, float) and norm == 0.0)
 
 
-def joint(values: Sequence[Measured]) -> float:
+def joint(values: Sequence[Measured | None]) -> float:
     """Return the norm of everything together, from the norms of its parts."""
-    return math.hypot(*resolve(values))
+    return math.hypot(*resolve([value for value in values if value is not None]))

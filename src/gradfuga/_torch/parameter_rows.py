@@ -41,7 +41,7 @@ class ParameterRows:
         optimizer: AnyOptimizer,
         names: Names,
         before: Before,
-        unclipped: Sequence[Measured],
+        unclipped: Sequence[Measured | None],
     ) -> None:
         """Record weight, gradient and real update of every parameter.
 
@@ -50,7 +50,7 @@ class ParameterRows:
             optimizer: it has just stepped.
             names: of the parameters.
             before: the weights as they were; used up.
-            unclipped: |gradient| of each parameter as the backward pass left it.
+            unclipped: |gradient| of each parameter as the backward pass left it, None for none.
         """
         paths = tuple([names.of(p) for p in before.parameters])
         if paths != self._paths:

@@ -27,12 +27,13 @@ _FLOAT32_BYTES = 4
 class Before:
     """The optimizer's parameters just before its step.
 
-    `weights` are copies, `gradient` the norms of what the optimizer is given (after clipping).
+    `weights` are copies, `gradient` the norms of what the optimizer is given (after clipping),
+    None where there is no gradient.
     """
 
     parameters: tuple[Tensor, ...]
     weights: tuple[Tensor, ...]
-    gradient: tuple[Measured, ...]
+    gradient: tuple[Measured | None, ...]
 
 
 @dataclass(slots=True)
@@ -95,9 +96,12 @@ def before_step(
 @torch.no_grad()
 def given_norms(
     parameters: Sequence[Tensor], seen: Mapping[int, SeenGradient]
-) -> tuple[Measured, ...]:
-    """Return |gradient| of each parameter now; one unchanged since `seen` is not measured again."""
-    gradient: list[Measured] = [0.0] * len(parameters)
+) -> tuple[Measured | None, ...]:
+    """Return |gradient| of each parameter now, None where it has none.
+
+    One that is unchanged since `seen` is not measured again.
+    """
+    gradient: list[Measured | None] = [None] * len(parameters)
     changed: list[tuple[int, Tensor]] = []
     for place, parameter in enumerate(parameters):
         given = parameter.grad
@@ -171,7 +175,7 @@ def zero_share(tensor: Tensor) -> Measured:
     return 1.0 - filled.item() / size if filled.is_cpu else 1.0 - filled / size
 
 
-def nonfinite_count(tensor: Tensor, norm: Measured) -> Measured:
+def nonfinite_count(tensor: Tensor, norm: Measured | None) -> Measured:
     """Return the number of NaN and infinite values; a finite norm tells that there are none."""
     if isinstance(norm, float) and math.isfinite(norm):
         return 0.0

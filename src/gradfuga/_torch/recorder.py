@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -103,14 +103,17 @@ class Recorder:
             series.keep(np.array(places, dtype=np.int64))
         return list(kept)
 
-    def flush(self, graph: FlowGraph, record: RunRecord, *, force: bool = False) -> None:
-        """Hand the batch to the sinks when it is due."""
+    def flush(
+        self, about: Callable[[], tuple[FlowGraph, RunRecord]], *, force: bool = False
+    ) -> None:
+        """Hand the batch to the sinks when it is due; only then ask what it is `about`."""
         if not self._sinks:
             return
         waited = time.monotonic() - self._last_write
         if not force and len(self._batch) < _FLUSH_ROWS and waited < _FLUSH_SECONDS:
             return
         self._last_write = time.monotonic()
+        graph, record = about()
         batch = Readings(self._batch, graph=graph, record=record)
         for sink in list(self._sinks):
             try:

@@ -8,7 +8,7 @@ from typing import final
 import torch
 
 from .._types import Kind
-from ..flow import FlowGraph
+from ..flow import FlowGraph, OpRole
 from .examples import ExampleBook
 from .loss_rows import LossRows
 from .naming import Names, build_graph
@@ -36,6 +36,7 @@ class TapeRows:
         losses: the terms of the loss, and their targets pooled.
         book: examples of the task, for the reference learner.
         sequences: the same with their time axis, for recurrent networks.
+        opened: names of the parameters that enter an op which is no opaque one.
         knows_sources: whether a graph with the user's source lines was seen.
     """
 
@@ -48,6 +49,7 @@ class TapeRows:
         self.book = ExampleBook()
         self.sequences = SequenceBook()
         self.knows_sources = False
+        self.opened: set[str] = set()
 
     def write(self, step: int, record: TapeRecord, names: Names, scaled: Scaled | None) -> None:
         """Record the gradient at every op, the statistics, and the terms of the loss.
@@ -104,6 +106,9 @@ class TapeRows:
                 record.outputs,
                 record.shapes,
                 read_sources=record.read_sources,
+            )
+            self.opened.update(
+                name for op in graph.ops if op.role is not OpRole.OPAQUE for name in op.parameters
             )
             if len(self._graphs) < _MOST_GRAPHS:
                 self._graphs[signature] = graph

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from .._types import Kind
-from ..readings import ParameterRecord, Readings, RunRecord
+from ..readings import Readings, RunRecord
 from .cadence import Cadence
 from .glimpse import Glimpse
 from .joined import AnyOptimizer, name_of
 from .naming import Names, names_of
-from .norms import Measured, is_zero, joint
+from .norms import Measured, joint
+from .parameter_records import ParameterRecords
 from .parameter_rows import ParameterRows
 from .parameters import Before, SeenGradient, before_step, given_norms, kept, trainable
 from .parts import Parts
@@ -82,9 +83,8 @@ class Training:
         self._model = weakref.ref(model) if model is not None else None
         self._names: Names | None = None
         self.tapes = TapeRows(recorder, parts)
-        self._reached: set[int] = set()
+        self._parameters = ParameterRecords()
         self._sampled: list[int] = []
-        self._parameter_records: tuple[ParameterRecord, ...] = ()
         self._settings: dict[str, float] = {}
         self._rows = ParameterRows(recorder)
         self._before: Before | None = None
@@ -180,7 +180,8 @@ class Training:
         if self._scaled is None:
             return before
         given = self._scaled.given
-        return replace(before, gradient=tuple(norm / given for norm in before.gradient))
+        gradient = (None if norm is None else norm / given for norm in before.gradient)
+        return replace(before, gradient=tuple(gradient))
 
     def after(self, optimizer: AnyOptimizer, late: Sequence[Entry]) -> None:
         """The optimizer has stepped; `late` are backward passes inside the step (closures)."""
@@ -219,7 +220,7 @@ class Training:
         self._last_end = now
         self.due = self.cadence.due(self.steps)
         if sampled or step % 64 == 0:
-            self.recorder.flush(self.tapes.graph, self.record())
+            self.recorder.flush(lambda: (self.tapes.graph, self.record()))
 
     def _watch_level(self, step: int, loss: float) -> None:
         """Ask for denser samples where the loss leaves its recent level."""
@@ -242,17 +243,13 @@ class Training:
             try:
                 names = self._name_parameters(before.parameters, record)
                 self.tapes.write(step, record, names, self._scaled)
-                self._reached.update(id(p) for p in record.parameters)
+                self._parameters.reach(record.parameters)
             except Exception as error:  # noqa: BLE001
                 self._parts.fail(_TAPE, error)
-        # a gradient reaches what the tape cannot open too (a reentrant checkpoint), or what
-        # another backward pass than the one read has reached
-        arrived = zip(before.parameters, before.gradient, strict=True)
-        self._reached.update(id(p) for p, norm in arrived if not is_zero(norm))
         names = self._name_parameters(before.parameters, record)
         samples = len(self._sampled)
         if samples & (samples - 1) == 0:  # now and then: freezing and thawing is rare
-            self._parameter_records = self._describe_parameters(optimizer, names)
+            self._parameters.describe(optimizer, names)
         self._write_parameters(step, optimizer, names, entries, before)
 
     def _name_parameters(self, parameters: Sequence[Tensor], record: TapeRecord | None) -> Names:
@@ -281,6 +278,7 @@ class Training:
             for p, given in zip(before.parameters, before.gradient, strict=True)
         ]
         self._rows.write(step, optimizer, names, before, unclipped)
+        self._parameters.note(names, before.parameters, unclipped, seen)
         self._spare = kept(before.weights)
         whole = joint(unclipped)
         if 0.0 < whole < float("inf") and self._entries:
@@ -307,7 +305,7 @@ class Training:
             model=self._names.model if self._names is not None else "",
             optimizer=self._name,
             settings=dict(self._settings),
-            parameters=self._parameter_records,
+            parameters=self._parameters.records(self.tapes.opened),
             steps=self.steps,
             sampled=tuple(self._sampled),
             overhead=self.cadence.overhead,
@@ -315,29 +313,6 @@ class Training:
             step_seconds=self.cadence.step_seconds,
             interrupted=self.interrupted,
         )
-
-    def _describe_parameters(
-        self, optimizer: AnyOptimizer, names: Names
-    ) -> tuple[ParameterRecord, ...]:
-        """Describe the parameters now: at the end of the run they may be gone."""
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        records = []
-        for identity, reference in names.tensors.items():
-            parameter = reference()
-            if parameter is None:
-                continue
-            path, *aliases = names.parameters[identity]
-            records.append(
-                ParameterRecord(
-                    path=path,
-                    aliases=tuple(aliases),
-                    shape=tuple(parameter.shape),
-                    trainable=parameter.requires_grad,
-                    optimized=identity in held,
-                    reached=identity in self._reached,
-                )
-            )
-        return tuple(records)
 
     def readings(self) -> Readings:
         """Return everything that memory holds of this training."""
@@ -354,7 +329,7 @@ class Training:
         for name, value in learned.items():
             self.recorder.add(last, "loss", Kind.LOSS, name, value)
         self.recorder.collect()
-        self.recorder.flush(self.tapes.graph, self.record(), force=True)
+        self.recorder.flush(lambda: (self.tapes.graph, self.record()), force=True)
 
     @property
     def folder(self) -> Path | None:

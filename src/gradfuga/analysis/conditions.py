@@ -11,6 +11,7 @@ from .._types import Kind
 from ..flow import FlowGraph, OpRole
 from .build import REACH_LIMIT, lowest_reach
 from .case import Case
+from .passage import cut_off
 from .progress import FALLING_Z, block_means, mann_kendall
 
 if TYPE_CHECKING:
@@ -186,12 +187,15 @@ def forward_fall(case: Case) -> float:
 def training_share(case: Case) -> float:
     """Return the share of the model's weights of dim > 1 that the training really moves.
 
-    Trainable, held by the optimizer and reached by the loss; 1 where no weight is known.
+    Trainable, held by the optimizer, reached by the loss and not cut off by an op; 1 where no
+    weight is known.
     """
     weights = [each for each in case.record.parameters if len(each.shape) > 1]
     if not weights or not case.steps:
         return 1.0
-    return sum(w.trainable and w.optimized and w.reached for w in weights) / len(weights)
+    cut = cut_off(case)
+    training = [w for w in weights if w.trainable and w.optimized and w.reached]
+    return sum(w.path not in cut for w in training) / len(weights)
 
 
 def clipped_away(case: Case) -> bool:
@@ -208,7 +212,8 @@ def unreached_share(case: Case) -> float:
     held = [p for p in case.record.parameters if len(p.shape) > 1 and p.optimized and p.trainable]
     if not held or len(case.steps) < 3:  # noqa: PLR2004 (a head may take turns with others)
         return 0.0
-    return sum(not p.reached for p in held) / len(held)
+    cut = cut_off(case)
+    return sum(not p.reached or p.path in cut for p in held) / len(held)
 
 
 def weights_decayed(case: Case) -> bool:

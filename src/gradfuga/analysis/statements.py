@@ -11,6 +11,7 @@ from .build import REACH_LIMIT, lowest_reach
 from .case import Case
 from .conditions import lost_share, nonfinite_step, stopped_step, unreached_share
 from .judgement import NOTHING_TO_LEARN, Judgement, Why
+from .passage import Spread, spread
 from .remembering import expanding, memory_of
 from .tolls import HALF, arriving
 from .words import cause_word, times
@@ -23,6 +24,8 @@ _TRAIN_LONGER = frozenset(
 
 def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
     """Return the verdict as one sentence a person understands."""
+    seen = spread(case)
+    whole = seen.whole or seen.of == 0
     texts = {
         Why.NONFINITE_PATH: _(
             "The gradient grows along depth until the numbers overflow (step {broken})."
@@ -32,7 +35,9 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "gradient was sound at the start."
         ),
         Why.NONFINITE_DATA: _("The data that goes into the model holds NaN or infinite values."),
-        Why.LEARNS: _("The network learns, and the gradient reaches every layer."),
+        Why.LEARNS: _("The network learns, and the gradient reaches every layer.")
+        if whole
+        else _("The network learns."),
         Why.LEARNS_LATE: _(
             "The network learns; it lost {lost:.0%} of the run to a gradient that did not reach "
             "its first layers."
@@ -62,7 +67,9 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
         Why.PROBABILITIES: _(
             "The network does not learn: it hands probabilities to a loss that expects logits."
         ),
-        Why.FLOWS: _("The network does not learn, although the gradient reaches every layer."),
+        Why.FLOWS: _("The network does not learn, although the gradient reaches every layer.")
+        if whole
+        else _("The network does not learn."),
         Why.STOPPED: _(
             "The network does not learn: its weights have not moved since step {stopped}."
         ),
@@ -93,6 +100,8 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
     low = lowest_reach(case.reach[0], case.layers) if case.steps else math.nan
     if judgement.why is Why.NONFINITE_RATE and low < -REACH_LIMIT:
         text = _("The loss or a gradient became NaN or infinite at step {broken}.")
+    if judgement.why in (Why.LEARNS, Why.FLOWS) and not whole:
+        text += " " + _seen(seen)
     place = _extreme(case)
     sentence = text.format(
         broken=nonfinite_step(case),
@@ -119,6 +128,16 @@ def _back(case: Case) -> str:
     """Return how many time steps back the gradient reaches."""
     reach = memory_of(case).reach
     return "?" if math.isnan(reach) else "∞" if math.isinf(reach) else f"{reach:.0f}"
+
+
+def _seen(found: Spread) -> str:
+    """Say how far the gradient was seen to get, where that is not everywhere."""
+    text = (
+        _("The gradient reaches {fed} of {of} layers; {closed} of them were not opened.")
+        if found.closed
+        else _("The gradient reaches {fed} of {of} layers.")
+    )
+    return text.format(fed=found.fed, of=found.of, closed=found.closed)
 
 
 def _extreme(case: Case) -> tuple[str, float]:
@@ -159,7 +178,7 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
             "network with a repaired path, such as another initialisation, to settle it."
         ),
         Why.LEARNS_LITTLE: _(
-            "The network learns, and the gradient reaches every layer, but it has made less "
+            "The network learns, and its gradient does not vanish, but it has made less "
             "progress (u = {u:.2f}) than half of what a cheap reference model makes on the same "
             "examples (u = {reference:.2f}). If the loss still falls, train longer; if not, try "
             "another learning rate to settle it."
@@ -176,13 +195,13 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
         ),
         Why.NOTHING_FOUND: _(
             "The network has learned nothing (u is at most {most:.3f}) although the gradient "
-            "reaches every layer, and a cheap reference model finds nothing in the same examples "
+            "flows, and a cheap reference model finds nothing in the same examples "
             "either: the labels may not belong to the inputs, or hold a signal too weak for both. "
             "Look at a few pairs of input and label to settle it."
         ),
         Why.FLOWS_UNSETTLED: _(
             "The network has learned nothing (u is at most {most:.3f}) although the gradient "
-            "reaches every layer; whether its examples hold anything to learn is not known. Train "
+            "flows; whether its examples hold anything to learn is not known. Train "
             "it on a handful of examples, which a sound network learns by heart, to settle it."
         ),
         Why.NO_BASELINE: _(
