@@ -123,6 +123,10 @@ def seen(trainings: Sequence[Readings], name: str, kind: Kind, number: int) -> f
         steps, values = readings.series(name, kind, "norm")
         if number in steps:
             return float(values[steps.tolist().index(number)])
+        if kind is Kind.WEIGHT_GRAD and any(
+            p.path == name and p.missing and not p.arrived for p in readings.record.parameters
+        ):
+            return 0.0  # no gradient at all: counted as missing, in no row
     return math.nan
 
 

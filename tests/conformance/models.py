@@ -219,7 +219,12 @@ GROUP = "Models"
 MODELS = (
     Cell(GROUP, "tied weights", partial(of, Tied), note="counted once, under their first name"),
     Cell(GROUP, "frozen weights and a low-rank update that starts at zero", partial(of, Adapted)),
-    Cell(GROUP, "layers that are not used", partial(of, Unused), note="zero, named as unreached"),
+    Cell(
+        GROUP,
+        "layers that are not used",
+        partial(of, Unused),
+        note="none, counted and named as unreached",
+    ),
     Cell(GROUP, "activation checkpointing", partial(of, Recomputed, reentrant=False)),
     Cell(
         GROUP,

@@ -51,7 +51,7 @@ def statistic_word(name: str) -> str:
         "swallowed": _("swallowed"),
         "target_distance": _("target distance"),
         "unreached_share": _("unreached share"),
-        "given_on": _("gradient given on"),
+        "given_on": _("given on"),
         "update_ratio": _("update ratio"),
         "value": _("value"),
     }
