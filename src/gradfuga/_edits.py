@@ -248,12 +248,13 @@ class SetLayerRates:
 class ClipGradient:
     """Bound the gradient before each step: its norm, each unit's (AGC), or its outliers (ZClip).
 
-    `threshold` is the largest norm, AGC's ratio to the weight, or ZClip's standard deviations.
+    `threshold` is the largest norm, AGC's ratio to the weight, ZClip's standard deviations, or
+    the quantile of all norms so far (AutoClip).
     """
 
     kind: ClassVar[str] = "clip_gradient"
     safety: ClassVar[Safety] = Safety.SAFE
-    method: Literal["norm", "agc", "zclip"]
+    method: Literal["norm", "agc", "zclip", "quantile"]
     threshold: float
     paths: Paths = ()
 

@@ -13,17 +13,22 @@ _NOT_ILL = frozenset({Verdict.HEALTHY, Verdict.INCONCLUSIVE})
 
 
 def prescribe(
-    diagnosis: Diagnosis, *, remedies: Iterable[AbstractRemedy] | None = None
+    diagnosis: Diagnosis,
+    *,
+    remedies: Iterable[AbstractRemedy] | None = None,
+    most: int | None = MOST_PRESCRIPTIONS,
 ) -> tuple[Prescription, ...]:
     """Choose the remedies that treat the named causes of `diagnosis`.
 
     Args:
         diagnosis: of a sick training; a healthy or inconclusive one gets nothing.
         remedies: all of gradfuga's where left out; your own need no registration.
+        most: how many to return; None for all that fit.
 
     Returns:
-        At most five. Those that treat the largest cause come first; among them those made for
+        At most `most`. Those that treat the largest cause come first; among them those made for
         it before those that help with many causes, then those that treat more of the symptom.
+        No two make the same kind of edit until every kind was named once.
 
     Example:
         >>> from gradfuga import diagnose
@@ -56,4 +61,15 @@ def prescribe(
         if edits:
             treated = tuple(name for name in shares if name in remedy.treats)
             chosen.append(Prescription(remedy.code, remedy.title, treated, remedy.safety, edits))
-    return tuple(chosen[:MOST_PRESCRIPTIONS])
+    return tuple(_of_every_kind(chosen)[:most])
+
+
+def _of_every_kind(chosen: list[Prescription]) -> list[Prescription]:
+    """Put the best of each kind of edit first, then the second best of each, and so on."""
+    taken: dict[str, int] = {}
+    turns = []
+    for each in chosen:
+        kind = each.edits[0].kind
+        taken[kind] = taken.get(kind, -1) + 1
+        turns.append((taken[kind], each))
+    return [each for _turn, each in sorted(turns, key=lambda pair: pair[0])]

@@ -133,6 +133,7 @@ def sentence(edit: Edit) -> str:
                 "norm": _("Clip the gradient's norm at {threshold}."),
                 "agc": _("Clip each unit's gradient at {threshold} times its weight's norm (AGC)."),
                 "zclip": _("Clip gradient norms {threshold} standard deviations out (ZClip)."),
+                "quantile": _("Clip at the {threshold} quantile of the norms so far (AutoClip)."),
             }
             return words[edit.method].format(threshold=f"{edit.threshold:.4g}")
         case SetPrecision():

@@ -43,7 +43,9 @@ def test_gates_open_by_the_sum_of_both_biases():
     keep = (gru[0].bias_ih_l0 + gru[0].bias_hh_l0)[400:800].exp()
     assert (keep >= 1.0).all()
     assert (keep <= 99.001).all()
-    assert float(keep.detach().mean()) == pytest.approx(50.0, abs=5.0)  # uniform on [1, 99], 400 draws
+    assert float(keep.detach().mean()) == pytest.approx(
+        50.0, abs=5.0
+    )  # uniform on [1, 99], 400 draws
 
 
 def test_recurrent_weights_become_orthogonal_or_the_identity_gate_by_gate():

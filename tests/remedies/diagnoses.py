@@ -21,6 +21,7 @@ def sick(
     *causes: tuple[str, float],
     verdict: Verdict = Verdict.VANISHING,
     evidence: tuple[Evidence, ...] = (),
+    depth: DepthProfile | None = None,
 ) -> Diagnosis:
     """Return a diagnosis that names `causes` with their shares; `evidence` backs the first."""
     findings = tuple(
@@ -48,7 +49,7 @@ def sick(
         unexplained=1.0 - sum(share for _name, share in causes),
         skipped=(),
         prescriptions=(),
-        depth=DepthProfile(),
+        depth=depth or DepthProfile(),
         run=RunSummary("train.py", 100, 10, 0.0, 0.0, 2.0, 2.0, "SGD"),
     )
 

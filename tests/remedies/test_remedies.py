@@ -1,27 +1,32 @@
 """Each remedy: it fires on its causes only, says where, and hands out code that runs."""
 
-import ast
 import re
 
 import pytest
-import torch
-from torch import nn
 
 from gradfuga._catalog import collect
 from gradfuga._contracts import AbstractRemedy, AbstractRule
 from gradfuga._sentences import sentence
-from gradfuga._types import Safety, Verdict
+from gradfuga._types import DepthProfile, Safety, Verdict
+from gradfuga.report.document import schema
 from remedies.diagnoses import reading, sick
 
 REMEDIES = tuple(collect("gradfuga.remedies", "REMEDY", of=AbstractRemedy).values())
 BY_CODE = {remedy.code: remedy for remedy in REMEDIES}
 RULES = tuple(collect("gradfuga.rules", "RULE", of=AbstractRule).values())
+CONTRACT = schema()["$defs"]["cause_name"]["enum"]
 CAUSES = tuple(sorted({rule.cause for rule in RULES} - {""}))
+
+BLOCKS = DepthProfile(("out", "enc.layers.0.linear1"), (0.0, 0.0), (0.0, 0.0))
 
 # What a cause must look like for a remedy that treats one kind of it only.
 KIND_OF = {
     "RX003": {"evidence": (reading("scale", 0.5, 1.0),)},
     "RX008": {"verdict": Verdict.EXPLODING},
+    **{code: {"verdict": Verdict.EXPLODING} for code in ("RX053", "RX054", "RX055")},
+    **{code: {"evidence": (reading("scale", 0.5, 1.0),)} for code in ("RX057", "RX058")},
+    **{code: {"depth": BLOCKS} for code in ("RX050", "RX051")},
+    "RX060": {"depth": DepthProfile(("out", "a", "b"), (0.0, -1.0, -5.0), (0.0, 0.0, 0.0))},
     "RX025": {"evidence": (reading("skipped_share", 0.9, 0.5),)},
     "RX026": {"evidence": (reading("adagrad_share", 0.01, 1.0),)},
     "RX027": {"evidence": (reading("rate_time", 0.1, 0.5),)},
@@ -36,7 +41,7 @@ def edits(code, *causes, **kind):
 
 def test_there_is_a_remedy_for_every_cause_that_a_rule_can_name():
     treated = frozenset().union(*(remedy.treats for remedy in REMEDIES))
-    assert treated == set(CAUSES)
+    assert set(CAUSES) <= treated <= set(CONTRACT)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +52,7 @@ def test_a_remedy_fires_on_each_cause_that_it_treats(remedy, cause):
     assert found
     for edit in found:
         assert sentence(edit)
-        assert not edit.paths or edit.paths == (f"{cause}.0", f"{cause}.1")
+        assert set(edit.paths) <= {f"{cause}.0", f"{cause}.1", "a", "b"}
 
 
 @pytest.mark.parametrize("remedy", REMEDIES, ids=lambda remedy: remedy.code)
@@ -59,12 +64,24 @@ def test_a_remedy_is_silent_on_every_other_cause(remedy):
 
 
 @pytest.mark.parametrize("remedy", REMEDIES, ids=lambda remedy: remedy.code)
-def test_a_remedy_is_named_as_an_imperative_and_is_advice(remedy):
+def test_a_remedy_is_named_as_an_imperative(remedy):
     assert re.fullmatch(r"RX\d{3}", remedy.code)
     assert re.fullmatch(r"[a-z]+(-[a-z]+)+", remedy.name)
     assert remedy.title[0].isupper()
     assert not remedy.title.endswith(".")
-    assert remedy.safety is Safety.ADVICE
+
+
+@pytest.mark.parametrize(
+    ("remedy", "cause"), PARTS, ids=lambda each: str(getattr(each, "code", each))
+)
+def test_a_remedy_is_as_safe_as_its_least_safe_edit(remedy, cause):
+    found = tuple(remedy.prescribe(sick((cause, 0.9), **KIND_OF.get(remedy.code, {}))))
+    order = [Safety.ADVICE, Safety.SAFE, Safety.UNSAFE]
+    promised = order.index(remedy.safety)
+    assert max(order.index(edit.safety) for edit in found) <= promised
+    # a cut tape, or a misplaced line, is for the user to mend; frozen weights are not
+    if remedy.code != "RX015" and cause != "gradients_wiped":
+        assert max(order.index(edit.safety) for edit in found) == promised
 
 
 def test_initialization_follows_the_scale_that_the_activations_want():
@@ -88,18 +105,29 @@ def test_the_activation_stays_where_it_is_not_the_main_cause():
 
 
 def test_only_a_sigmoid_is_offered_to_stay_normalized():
-    sigmoid = edits(
-        "RX001",
-        ("contracting_activation", 0.9),
-        evidence=(reading("mean_squared_slope", 0.045, 1.0),),
-    )
-    other = edits(
-        "RX001",
-        ("contracting_activation", 0.9),
-        evidence=(reading("mean_squared_slope", 0.3, 1.0),),
-    )
-    assert (len(sigmoid), len(other)) == (2, 1)
-    assert "4.7227 * h - 2.181" in sentence(sigmoid[1])
+    for slope, offered in ((0.045, True), (0.3, False)):
+        seen = (reading("mean_squared_slope", slope, 1.0),)
+        found = edits("RX040", ("contracting_activation", 0.9), evidence=seen)
+        assert bool(found) is offered
+
+
+def test_initialization_alone_is_not_prescribed_for_a_sigmoid():
+    both = (("contracting_activation", 0.7), ("small_init", 0.28))
+    for code in ("RX002", "RX003", "RX044", "RX057", "RX058"):
+        assert not edits(code, *both)
+
+
+def test_blocks_that_normalize_and_skip_are_not_told_to_do_so():
+    blocks = KIND_OF["RX050"]
+    for code in ("RX004", "RX005", "RX007", "RX046", "RX047", "RX049"):
+        assert not edits(code, ("small_init", 0.9), **blocks)
+    assert edits("RX050", ("small_init", 0.9), **blocks)
+
+
+def test_starved_layers_get_rates_by_their_reach_a_hundredfold_at_most():
+    (edit,) = edits("RX060", ("small_init", 0.9), **KIND_OF["RX060"])
+    assert edit.paths == ("a", "b")
+    assert edit.factors == pytest.approx((10.0, 100.0))
 
 
 def test_clipping_is_no_remedy_for_large_weights_that_saturate():
@@ -113,7 +141,7 @@ def test_the_learning_rate_is_raised_to_one_turnover_over_the_run():
     (edit,) = edits(
         "RX010", ("learning_rate_too_low", 1.0), evidence=(reading("learning_rate", 1e-8, 3e-5),)
     )
-    assert "3e-03" in sentence(edit)
+    assert edit.value == 3e-3
 
 
 def test_the_clipping_bound_is_raised_by_what_it_takes_away():
@@ -127,7 +155,7 @@ def test_weights_are_connected_in_the_way_in_which_they_are_held_back():
     cut = edits("RX015", ("disconnected", 1.0))
     still = edits("RX015", ("frozen", 1.0))
     assert "detach()" in sentence(cut[0])
-    assert "requires_grad_(True)" in sentence(still[0])
+    assert still[0].kind == "unfreeze"
     assert len(edits("RX015", ("disconnected", 0.5), ("frozen", 0.5))) == len(cut) + len(still)
 
 
@@ -138,50 +166,6 @@ def test_alike_tokens_and_one_hot_attention_want_opposite_repairs():
     sharp = edits("RX019", ("attention_collapse", 1.0), evidence=(reading("entropy", 0.02, 0.1),))
     assert "skip connection" in sentence(uniform[0])
     assert "queries and keys" in sentence(sharp[0])
-
-
-@pytest.mark.parametrize("code", ["RX001", "RX002"])
-def test_the_he_initialization_that_is_advised_has_the_variance_it_promises(code):
-    statements = re.search(
-        r"nn\.init.*", sentence(edits(code, next((c, 0.9) for c in BY_CODE[code].treats))[0])
-    )
-    torch.manual_seed(0)
-    layer = nn.Linear(400, 300)
-    exec(compile(statements[0], "advice", "exec"), {"nn": nn, "layer": layer})  # noqa: S102 (our own text)
-    assert layer.weight.var().item() == pytest.approx(2 / 400, rel=0.02)  # 120,000 draws: .4 %
-    assert not layer.bias.any()
-
-
-def test_the_tanh_initialization_that_is_advised_is_orthogonal_with_its_gain():
-    found = edits("RX003", ("small_init", 0.9), evidence=(reading("scale", 0.5, 1.0),))
-    torch.manual_seed(0)
-    layer = nn.Linear(32, 32).double()
-    statements = re.search(r"nn\.init.*", sentence(found[0]))
-    exec(compile(statements[0], "advice", "exec"), {"nn": nn, "layer": layer})  # noqa: S102 (our own text)
-    squares = layer.weight @ layer.weight.T
-    assert torch.allclose(squares, 1.05**2 * torch.eye(32, dtype=torch.float64), atol=1e-9)
-
-
-def test_the_normalized_sigmoid_that_is_advised_has_unit_slope_and_unit_size():
-    # Gaussian quadrature in float64: E (a phi')^2 = E (a phi + b)^2 = 1 at unit variance
-    import numpy as np
-
-    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
-    weights = weights / weights.sum()
-    phi = 1.0 / (1.0 + np.exp(-nodes))
-    assert (weights * (4.7227 * phi * (1 - phi)) ** 2).sum() == pytest.approx(1.0, abs=1e-4)
-    assert (weights * (4.7227 * phi - 2.181) ** 2).sum() == pytest.approx(1.0, abs=1e-3)
-
-
-SNIPPETS = {"RX008": 0, "RX012": 0, "RX014": 0, "RX016": 0, "RX018": 0, "RX022": 0}
-
-
-@pytest.mark.parametrize("code", SNIPPETS)
-def test_advised_statements_are_python(code):
-    cause = min(BY_CODE[code].treats)
-    kind = KIND_OF.get(code, {})
-    action = sentence(edits(code, (cause, 1.0), **kind)[SNIPPETS[code]])
-    ast.parse(action.partition(": ")[2])
 
 
 @pytest.mark.parametrize(

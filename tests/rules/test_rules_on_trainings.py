@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from gradfuga._diagnose import diagnose
 from gradfuga._observe import observe
-from gradfuga._sentences import sentence
 from gradfuga._types import Diagnosis, Kind, Role, Verdict
 from gradfuga.analysis.build import build_case
 from gradfuga.analysis.case import Case
@@ -109,7 +108,7 @@ def test_a_critical_relu_network_shows_nothing() -> None:
 def test_a_learning_rate_of_nothing_is_named_with_the_rate_that_would_do() -> None:
     diagnosis = classify(plain(2, nn.ReLU, gain=2**0.5), lr=1e-9, momentum=0.0)
     assert [cause.name for cause in diagnosis.causes] == ["learning_rate_too_low"]
-    advised = float(sentence(diagnosis.prescriptions[0].edits[0]).rpartition("= ")[2])
+    advised = diagnosis.prescriptions[0].edits[0].value
     again = classify(plain(2, nn.ReLU, gain=2**0.5), lr=advised, momentum=0.0)
     assert again.verdict is Verdict.HEALTHY
 

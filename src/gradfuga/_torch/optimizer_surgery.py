@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from typing import final
 
@@ -40,6 +41,9 @@ def edit_optimizer(optimizer: Optimizer, edit: Edit, model: nn.Module | None = N
             return True
         case ClipGradient(method="agc"):
             optimizer.register_step_pre_hook(_Adaptive(edit.threshold))
+            return True
+        case ClipGradient(method="quantile"):
+            optimizer.register_step_pre_hook(_AutoClip(edit.threshold))
             return True
         case ClipGradient():
             optimizer.register_step_pre_hook(_Clip(edit.threshold))
@@ -157,6 +161,25 @@ class _Adaptive:
 
 def _norm(x: Tensor, axes: tuple[int, ...] | None) -> Tensor:
     return x.abs() if axes is None else torch.linalg.vector_norm(x, dim=axes, keepdim=True)
+
+
+@final
+class _AutoClip:
+    """Clip at a quantile of all norms so far (Seetharaman et al. 2020)."""
+
+    def __init__(self, quantile: float) -> None:
+        self.quantile = quantile
+        self.norms: list[float] = []  # kept in order
+
+    def __call__(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        del args, kwargs
+        held = _held(optimizer)
+        norm = nn.utils.get_total_norm([p.grad for p in held if p.grad is not None])
+        if torch.isfinite(norm):
+            insort(self.norms, float(norm))
+        if self.norms:
+            bound = self.norms[int(self.quantile * (len(self.norms) - 1))]
+            nn.utils.clip_grads_with_norm_(held, bound, norm)
 
 
 @final

@@ -11,7 +11,8 @@ from .._types import Axis
 if TYPE_CHECKING:
     from .._types import Diagnosis, Evidence
 
-_MOST_PATHS = 8
+_BLOCK_PARTS = frozenset({"self_attn", "norm1", "norm2", "linear1", "linear2"})
+_MOST_PATHS = 1024  # an edit is made at all of them
 
 
 def named(diagnosis: Diagnosis, causes: Iterable[str]) -> bool:
@@ -27,7 +28,7 @@ def main_cause(diagnosis: Diagnosis) -> str:
 
 
 def places(diagnosis: Diagnosis, causes: Iterable[str]) -> tuple[str, ...]:
-    """Return the paths that `causes` act at, the larger cause's first, at most eight."""
+    """Return the paths that `causes` act at, the larger cause's first."""
     wanted = frozenset(causes)
     ordered = sorted(diagnosis.causes, key=lambda cause: -cause.share)
     paths = [path for cause in ordered if cause.name in wanted for path in cause.paths]
@@ -68,3 +69,24 @@ def wanted_gain(diagnosis: Diagnosis) -> float:
         for each in evidence_of(diagnosis, cause, "scale")
     ]
     return max(expected, default=math.nan)
+
+
+def hidden_layers(diagnosis: Diagnosis) -> tuple[str, ...]:
+    """Return the layers of the main line without the output's; none means all hidden ones."""
+    return diagnosis.depth.path[1:]
+
+
+def residual(diagnosis: Diagnosis) -> bool:
+    """Whether the diagnosis speaks of residual branches, so that skip connections are there."""
+    return named(diagnosis, ("unscaled_residual",)) or transformer(diagnosis)
+
+
+def normalized(diagnosis: Diagnosis) -> bool:
+    """Whether the diagnosis speaks of normalizations, so that some are there."""
+    return transformer(diagnosis)
+
+
+def transformer(diagnosis: Diagnosis) -> bool:
+    """Whether the main line, or a cause, goes through blocks of `nn.TransformerEncoder`'s kind."""
+    paths = [*diagnosis.depth.path, *(path for c in diagnosis.causes for path in c.paths)]
+    return any(part in _BLOCK_PARTS for path in paths for part in path.split("."))

@@ -1,16 +1,15 @@
 """Use an activation whose slope is one where it works.
 
 What it changes
-    Every hidden sigmoid, or other activation with a small slope, becomes a ReLU with He
-    initialisation or a tanh with Xavier initialisation; or it stays, shifted and stretched so
-    that its slope and its output are of unit size (a normalised activation).
+    Every hidden sigmoid, or other activation with a small slope, becomes a ReLU, and the layers in
+    front get He initialisation.
 
 Why it helps
     A sigmoid's slope is 0.21 where it works, a tanh's and a suitably scaled ReLU's is one. Twenty
-    sigmoid layers go from -16 decades to -0.6 as tanh, and to -0.1 as a normalised sigmoid.
+    sigmoid layers go from -16 decades to -0.1.
 
 Safety
-    Advice: the network computes another function afterwards, and must be trained anew.
+    Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
     Sigmoids that are gates, as in an LSTM, or the output of a probability, stay. ReLU needs He
@@ -24,26 +23,25 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Initialize, Safety, SwapActivation
 from .._messages import _
 from .._types import Diagnosis
-from ._where import evidence_of, main_cause, places
-
-_SIGMOID = 1.0 / 16.0  # a sigmoid's squared slope is a sixteenth at most
+from ._where import hidden_layers, main_cause, places
 
 
 @final
-class SwapActivation(AbstractRemedy):
+class SwapForRelu(AbstractRemedy):
     """Replaces activations that contract the gradient."""
 
     code: ClassVar[str] = "RX001"
     name: ClassVar[str] = "swap-activation"
     treats: ClassVar[frozenset[str]] = frozenset({"contracting_activation"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -54,19 +52,10 @@ class SwapActivation(AbstractRemedy):
         """Return the swap, and the way to keep a sigmoid."""
         if main_cause(diagnosis) not in self.treats:
             return ()  # initialization comes first, and may be all that is missing
-        where = places(diagnosis, self.treats)
-        swap = _("Replace it by {activation} and initialize for that: {code}").format(
-            activation="nn.ReLU()",
-            code="nn.init.kaiming_normal_(layer.weight, nonlinearity='relu'); "
-            "nn.init.zeros_(layer.bias)",
+        return (
+            SwapActivation("relu", paths=places(diagnosis, self.treats)),
+            Initialize("fan_in", math.sqrt(2.0), paths=hidden_layers(diagnosis)),
         )
-        slopes = evidence_of(diagnosis, "contracting_activation", "mean_squared_slope")
-        if any(each.observed > _SIGMOID for each in slopes):
-            return (Advise(swap, where),)
-        keep = _("Or keep the sigmoid and normalize it: {code} after every sigmoid h.").format(
-            code="h = 4.7227 * h - 2.181"
-        )
-        return (Advise(swap, where), Advise(keep, where))
 
 
-REMEDY = SwapActivation()
+REMEDY = SwapForRelu()

@@ -9,7 +9,7 @@ Why it helps
     exactly, at any depth. Ten layers go from -3.9 decades to 0.
 
 Safety
-    Advice: weights that were trained already are lost.
+    Unsafe: weights that were trained already are lost.
 
 Known limits
     It does not repair a sigmoid, nor a tanh network, for which the scale is too large. GELU, SiLU
@@ -22,14 +22,15 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Initialize, Safety
 from .._messages import _
 from .._types import Diagnosis
-from ._where import named, places, wanted_gain
+from ._where import hidden_layers, main_cause, named, wanted_gain
 
 _RELU_FAMILY = 1.2  # between tanh's 1 and ReLU's sqrt(2)
 
@@ -41,7 +42,7 @@ class InitializeForRelu(AbstractRemedy):
     code: ClassVar[str] = "RX002"
     name: ClassVar[str] = "initialize-for-relu"
     treats: ClassVar[frozenset[str]] = frozenset({"small_init", "large_init"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -55,11 +56,9 @@ class InitializeForRelu(AbstractRemedy):
         gain = wanted_gain(diagnosis)
         if gain < _RELU_FAMILY:
             return ()
-        action = _("Initialize every layer in front of a ReLU: {code}").format(
-            code="nn.init.kaiming_normal_(layer.weight, nonlinearity='relu'); "
-            "nn.init.zeros_(layer.bias)"
-        )
-        return (Advise(action, places(diagnosis, self.treats)),)
+        if main_cause(diagnosis) == "contracting_activation":
+            return ()  # alone it does not repair a sigmoid
+        return (Initialize("fan_in", math.sqrt(2.0), paths=hidden_layers(diagnosis)),)
 
 
 REMEDY = InitializeForRelu()

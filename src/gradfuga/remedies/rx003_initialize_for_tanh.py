@@ -1,15 +1,14 @@
 """Draw the weights at the scale that suits tanh, and layers without an activation.
 
 What it changes
-    The weights are drawn with variance 2 / (fan_in + fan_out), or as orthogonal matrices of gain
-    1.05; the biases are set to zero.
+    The weights are drawn as orthogonal matrices of gain 1.05; the biases are set to zero.
 
 Why it helps
     A tanh has a slope of one at zero, so a weight scale of one keeps the gradient, which then
     falls more slowly than exponentially: -0.9 decades in fifty layers instead of -11.9.
 
 Safety
-    Advice: weights that were trained already are lost.
+    Unsafe: weights that were trained already are lost.
 
 Known limits
     It does not repair a sigmoid: Xavier initialisation leaves it at -5.7 decades in ten layers.
@@ -26,11 +25,12 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Initialize, Safety
 from .._messages import _
 from .._types import Diagnosis
-from ._where import named, places, wanted_gain
+from ._where import hidden_layers, main_cause, named, wanted_gain
 
+_GAIN = 1.05  # a little above one, for what the tanh's bend takes (Pennington et al. 2017)
 _RELU_FAMILY = 1.2  # between tanh's 1 and ReLU's sqrt(2)
 
 
@@ -41,12 +41,12 @@ class InitializeForTanh(AbstractRemedy):
     code: ClassVar[str] = "RX003"
     name: ClassVar[str] = "initialize-for-tanh"
     treats: ClassVar[frozenset[str]] = frozenset({"small_init", "large_init"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
         """Say in one line what the remedy does."""
-        return _("Initialize the weights for tanh (Xavier or orthogonal)")
+        return _("Initialize the weights for tanh (orthogonal)")
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return the initialization, unless the activations in use want a larger scale."""
@@ -54,10 +54,9 @@ class InitializeForTanh(AbstractRemedy):
             return ()
         if not wanted_gain(diagnosis) < _RELU_FAMILY:
             return ()
-        action = _("Initialize every layer in front of a tanh: {code}").format(
-            code="nn.init.orthogonal_(layer.weight, gain=1.05); nn.init.zeros_(layer.bias)"
-        )
-        return (Advise(action, places(diagnosis, self.treats)),)
+        if main_cause(diagnosis) == "contracting_activation":
+            return ()  # alone it does not repair a sigmoid
+        return (Initialize("orthogonal", _GAIN, paths=hidden_layers(diagnosis)),)
 
 
 REMEDY = InitializeForTanh()

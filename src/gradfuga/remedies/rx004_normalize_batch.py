@@ -10,7 +10,8 @@ Why it helps
     becomes sqrt(E phi'^2 / Var phi), 1.02 for a sigmoid.
 
 Safety
-    Advice: training and evaluation differ afterwards; call ``model.eval()`` for the latter.
+    Unsafe: the network computes another function afterwards. Training and evaluation differ; call
+    ``model.eval()`` for the latter.
 
 Known limits
     It wants batches of 16 or more: with 4, the gradient of a ReLU network grows 77 % a layer.
@@ -27,10 +28,10 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, InsertNormalization, Safety
 from .._messages import _
 from .._types import Diagnosis
-from ._where import named, places
+from ._where import hidden_layers, named, normalized
 
 
 @final
@@ -42,7 +43,7 @@ class NormalizeBatch(AbstractRemedy):
     treats: ClassVar[frozenset[str]] = frozenset(
         {"contracting_activation", "saturated_activation", "small_init", "missing_normalization"}
     )
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -53,13 +54,9 @@ class NormalizeBatch(AbstractRemedy):
         """Return the edit."""
         if not named(diagnosis, self.treats):
             return ()
-        action = _(
-            "Put a batch normalization between each layer and its activation: {code}"
-        ).format(
-            code="nn.Linear(n, m), nn.BatchNorm1d(m), activation "
-            "(nn.BatchNorm2d after a convolution)"
-        )
-        return (Advise(action, places(diagnosis, self.treats)),)
+        if normalized(diagnosis):
+            return ()
+        return (InsertNormalization("batch", paths=hidden_layers(diagnosis)),)
 
 
 REMEDY = NormalizeBatch()

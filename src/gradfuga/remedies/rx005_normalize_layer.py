@@ -1,15 +1,15 @@
-"""Put a LayerNorm or an RMSNorm in front of each activation, or of each block.
+"""Put a LayerNorm in front of each activation.
 
 What it changes
-    ``nn.LayerNorm`` after each layer, or, in a residual network, at the beginning of each branch
-    (pre-LN).
+    ``nn.LayerNorm`` after each layer; after a convolution the normalisation is over all channels
+    and places of an example.
 
 Why it helps
     It holds the signal at unit size whatever the weights do, so that GELU and SiLU cannot drift
     and the scale of the initialisation drops out. It needs no batch.
 
 Safety
-    Advice: the network computes another function afterwards.
+    Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
     It does not repair a sigmoid: its gain a layer is 0.39, because LayerNorm does not take away
@@ -27,10 +27,10 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, InsertNormalization, Safety
 from .._messages import _
 from .._types import Diagnosis
-from ._where import main_cause, named, places
+from ._where import hidden_layers, main_cause, named, normalized
 
 
 @final
@@ -42,7 +42,7 @@ class NormalizeLayer(AbstractRemedy):
     treats: ClassVar[frozenset[str]] = frozenset(
         {"missing_normalization", "small_init", "plain_depth"}
     )
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -53,12 +53,9 @@ class NormalizeLayer(AbstractRemedy):
         """Return the edit, unless a contracting activation is the main cause."""
         if not named(diagnosis, self.treats):
             return ()
-        if main_cause(diagnosis) == "contracting_activation":
+        if main_cause(diagnosis) == "contracting_activation" or normalized(diagnosis):
             return ()
-        action = _(
-            "Put a layer normalization between each layer and its activation: {code}"
-        ).format(code="nn.Linear(n, m), nn.LayerNorm(m), activation")
-        return (Advise(action, places(diagnosis, self.treats)),)
+        return (InsertNormalization("layer", paths=hidden_layers(diagnosis)),)
 
 
 REMEDY = NormalizeLayer()

@@ -1,20 +1,18 @@
 """Make the branches of a residual network small at the start.
 
 What it changes
-    ``x + f(x)`` becomes ``x + f(x) / sqrt(blocks)``, or the last layer of each branch starts at
-    zero, or a learned factor that starts at zero is put before the sum.
+    ``x + f(x)`` becomes ``x + f(x) / sqrt(blocks)``.
 
 Why it helps
     A branch of unit gain doubles the squared gradient in every block. Scaled by 1/sqrt(blocks)
-    all of them together grow it by e at most; a branch that starts at zero hands the gradient on
-    exactly.
+    all of them together grow it by e at most.
 
 Safety
-    Advice: the network computes another function afterwards.
+    Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    A branch that starts at zero shows a gradient of exactly zero inside at the first step; that
-    is as it should be. A normalisation at the beginning of each branch helps as well.
+    Only branches that end in a layer of a block of their own are found. A normalisation at the
+    beginning of each branch helps as well.
 
 References
     De and Smith 2020, https://arxiv.org/abs/2002.10444. Zhang, Dauphin and Ma 2019,
@@ -27,7 +25,7 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Safety, ScaleBranch
 from .._messages import _
 from .._types import Diagnosis
 from ._where import named, places
@@ -40,7 +38,7 @@ class ScaleResidual(AbstractRemedy):
     code: ClassVar[str] = "RX006"
     name: ClassVar[str] = "scale-residual"
     treats: ClassVar[frozenset[str]] = frozenset({"unscaled_residual"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -51,14 +49,7 @@ class ScaleResidual(AbstractRemedy):
         """Return the two ways to do it."""
         if not named(diagnosis, self.treats):
             return ()
-        where = places(diagnosis, self.treats)
-        scale = _("Scale each branch by the number of blocks: {code}").format(
-            code="x = x + self.branch(x) / math.sqrt(blocks)"
-        )
-        zero = _("Or start each branch at zero: {code}").format(
-            code="nn.init.zeros_(branch_last_layer.weight); nn.init.zeros_(branch_last_layer.bias)"
-        )
-        return (Advise(scale, where), Advise(zero, where))
+        return (ScaleBranch(paths=places(diagnosis, self.treats)),)
 
 
 REMEDY = ScaleResidual()

@@ -1,14 +1,15 @@
 """Give the gradient a way around the layers.
 
 What it changes
-    Groups of layers of equal width become residual blocks, ``x + f(x) / sqrt(blocks)``.
+    Each layer of equal width becomes a residual block with its activation,
+    ``x + f(x) / sqrt(blocks)``.
 
 Why it helps
     The sum hands the gradient on as it is, whatever the branch does: a block's gain is at least
     near one. Twenty default ReLU layers go from -7.3 decades to -0.3.
 
 Safety
-    Advice: the network computes another function afterwards.
+    Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
     It needs blocks whose input and output have the same shape. Without the factor the gradient
@@ -25,14 +26,14 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import AddSkip, Edit, Safety
 from .._messages import _
 from .._types import Diagnosis
-from ._where import named, places
+from ._where import hidden_layers, named, residual
 
 
 @final
-class AddSkip(AbstractRemedy):
+class AddSkips(AbstractRemedy):
     """Adds skip connections."""
 
     code: ClassVar[str] = "RX007"
@@ -40,7 +41,7 @@ class AddSkip(AbstractRemedy):
     treats: ClassVar[frozenset[str]] = frozenset(
         {"plain_depth", "missing_normalization", "small_init", "contracting_activation"}
     )
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -51,10 +52,9 @@ class AddSkip(AbstractRemedy):
         """Return the edit."""
         if not named(diagnosis, self.treats):
             return ()
-        action = _("Turn groups of layers into residual blocks: {code}").format(
-            code="x = x + self.block(x) / math.sqrt(number_of_blocks)"
-        )
-        return (Advise(action, places(diagnosis, self.treats)),)
+        if residual(diagnosis):
+            return ()
+        return (AddSkip(paths=hidden_layers(diagnosis)),)
 
 
-REMEDY = AddSkip()
+REMEDY = AddSkips()

@@ -8,7 +8,7 @@ Why it helps
     away. It holds an exploding network together until its cause is repaired.
 
 Safety
-    Advice: gradients above the bound are shortened, their direction stays.
+    Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
     It does not treat a cause: the first layers of an exploding network take the whole bound, and
@@ -25,16 +25,17 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import ClipGradient, Edit, Safety
 from .._messages import _
 from .._types import Diagnosis, Verdict
 from ._where import main_cause, named
 
+_BOUND = 1.0  # the usual one, see the references; AutoClip takes it from the run
 _BY_PATH = frozenset({"large_init", "unscaled_residual"})
 
 
 @final
-class ClipGradient(AbstractRemedy):
+class ClipGradientNorm(AbstractRemedy):
     """Bounds the norm of the gradient."""
 
     code: ClassVar[str] = "RX008"
@@ -47,7 +48,7 @@ class ClipGradient(AbstractRemedy):
             "learning_rate_too_high",
         }
     )
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.SAFE
 
     @property
     def title(self) -> str:
@@ -60,10 +61,7 @@ class ClipGradient(AbstractRemedy):
             return ()
         if diagnosis.verdict is not Verdict.EXPLODING and main_cause(diagnosis) in _BY_PATH:
             return ()  # nothing explodes: the large weights saturate instead
-        action = _("Clip between backward() and step(): {code}").format(
-            code="torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)"
-        )
-        return (Advise(action),)
+        return (ClipGradient("norm", _BOUND),)
 
 
-REMEDY = ClipGradient()
+REMEDY = ClipGradientNorm()

@@ -1,14 +1,14 @@
 """Take shorter steps.
 
 What it changes
-    The learning rate is divided by ten, or raised to its value over the first hundred steps.
+    The learning rate is divided by ten.
 
 Why it helps
     A step stays below twice the inverse of the curvature, so that it leads downhill, and no unit
     is pushed out of the reach of all examples at once.
 
 Safety
-    Advice: only the optimizer changes.
+    Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
     Units that are dead stay dead: start from fresh weights. It does not treat a gradient that
@@ -25,10 +25,12 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Safety, SetOptimizer
 from .._messages import _
 from .._types import Diagnosis
 from ._where import named
+
+_FACTOR = 0.1  # one decade, the step of the usual search
 
 
 @final
@@ -38,7 +40,7 @@ class LowerLearningRate(AbstractRemedy):
     code: ClassVar[str] = "RX009"
     name: ClassVar[str] = "lower-learning-rate"
     treats: ClassVar[frozenset[str]] = frozenset({"learning_rate_too_high"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.SAFE
 
     @property
     def title(self) -> str:
@@ -49,13 +51,7 @@ class LowerLearningRate(AbstractRemedy):
         """Return the two ways to do it."""
         if not named(diagnosis, self.treats):
             return ()
-        action = _("Divide the learning rate by ten and start from fresh weights: {code}").format(
-            code="for group in optimizer.param_groups: group['lr'] /= 10"
-        )
-        warm = _("Or warm it up: {code}, with scheduler.step() in every step.").format(
-            code="torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=100)"
-        )
-        return (Advise(action), Advise(warm))
+        return (SetOptimizer("lr", _FACTOR, relative=True),)
 
 
 REMEDY = LowerLearningRate()

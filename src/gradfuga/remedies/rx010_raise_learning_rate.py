@@ -8,7 +8,7 @@ Why it helps
     At the pace that was seen, this rate gets there within the run.
 
 Safety
-    Advice: only the optimizer changes.
+    Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
     The rate is worked out for steps in one direction, so take it as an order of magnitude. It does
@@ -25,11 +25,12 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Safety, SetOptimizer
 from .._messages import _
 from .._types import Diagnosis
 from ._where import evidence_of, named
 
+_FACTOR = 10.0  # one decade, the step of the usual search
 _WHOLE_TURNOVER = 100.0  # the evidence names the rate for a hundredth of a turnover
 
 
@@ -40,7 +41,7 @@ class RaiseLearningRate(AbstractRemedy):
     code: ClassVar[str] = "RX010"
     name: ClassVar[str] = "raise-learning-rate"
     treats: ClassVar[frozenset[str]] = frozenset({"learning_rate_too_low"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.SAFE
 
     @property
     def title(self) -> str:
@@ -54,11 +55,8 @@ class RaiseLearningRate(AbstractRemedy):
         rates = evidence_of(diagnosis, "learning_rate_too_low", "learning_rate")
         expected = [each.expected * _WHOLE_TURNOVER for each in rates if each.expected > 0.0]
         if not expected:
-            return (Advise(_("Raise the learning rate tenfold until the loss begins to fall.")),)
-        action = _("Raise the learning rate, to the order of {rate}: {code}").format(
-            rate=f"{expected[0]:.0e}", code=f"optimizer.param_groups[0]['lr'] = {expected[0]:.0e}"
-        )
-        return (Advise(action),)
+            return (SetOptimizer("lr", _FACTOR, relative=True),)
+        return (SetOptimizer("lr", float(f"{expected[0]:.0e}")),)
 
 
 def _otherwise(diagnosis: Diagnosis) -> bool:

@@ -9,7 +9,7 @@ Why it helps
     a slope of a tenth it does.
 
 Safety
-    Advice: the network computes nearly the same function; weights can be kept.
+    Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
     A learning rate that killed the units kills them again: lower it too. Units that are off for
@@ -26,10 +26,10 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Safety, SetBias, SwapActivation
 from .._messages import _
 from .._types import Diagnosis
-from ._where import named, places
+from ._where import hidden_layers, named, places
 
 
 @final
@@ -39,7 +39,7 @@ class ReviveRelu(AbstractRemedy):
     code: ClassVar[str] = "RX011"
     name: ClassVar[str] = "revive-relu"
     treats: ClassVar[frozenset[str]] = frozenset({"dead_relu"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -50,11 +50,10 @@ class ReviveRelu(AbstractRemedy):
         """Return the leak and the biases."""
         if not named(diagnosis, self.treats):
             return ()
-        where = places(diagnosis, self.treats)
-
-        leak = _("Let the units leak: {code}").format(code="nn.ReLU() -> nn.LeakyReLU(0.1)")
-        bias = _("And start their biases at zero: {code}").format(code="nn.init.zeros_(layer.bias)")
-        return (Advise(leak, where), Advise(bias, where))
+        return (
+            SwapActivation("leaky_relu", of="relu", paths=places(diagnosis, self.treats)),
+            SetBias(0.0, paths=hidden_layers(diagnosis)),
+        )
 
 
 REMEDY = ReviveRelu()

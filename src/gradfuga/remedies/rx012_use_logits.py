@@ -9,8 +9,7 @@ Why it helps
     logits is prediction minus target, largest where the answer is sure and wrong.
 
 Safety
-    Advice: the loss has another scale, and the model returns logits; take ``torch.sigmoid`` of
-    them where probabilities are wanted.
+    Safe: the model's outputs stay as they are; the loss is another one.
 
 Known limits
     It does not treat hidden layers that saturate. Targets that are no probabilities stay with the
@@ -26,20 +25,20 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Safety, UseLogits
 from .._messages import _
 from .._types import Diagnosis
 from ._where import named, places
 
 
 @final
-class UseLogits(AbstractRemedy):
+class HandLogits(AbstractRemedy):
     """Matches the loss to the output."""
 
     code: ClassVar[str] = "RX012"
     name: ClassVar[str] = "use-logits"
     treats: ClassVar[frozenset[str]] = frozenset({"saturated_output"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.SAFE
 
     @property
     def title(self) -> str:
@@ -50,15 +49,7 @@ class UseLogits(AbstractRemedy):
         """Return the edit for two classes and for more."""
         if not named(diagnosis, self.treats):
             return ()
-        where = places(diagnosis, self.treats)
-
-        two = _("For two classes: {code}").format(
-            code="loss = nn.BCEWithLogitsLoss()(logits, target)  # no nn.Sigmoid() at the end"
-        )
-        many = _("For more classes: {code}").format(
-            code="loss = nn.CrossEntropyLoss()(logits, labels)  # no nn.Softmax() at the end"
-        )
-        return (Advise(two, where), Advise(many, where))
+        return (UseLogits(paths=places(diagnosis, self.treats)),)
 
 
-REMEDY = UseLogits()
+REMEDY = HandLogits()

@@ -9,7 +9,7 @@ Why it helps
     a tanh network 1.3 decades by itself. Features of equal spread also make the loss rounder.
 
 Safety
-    Advice: the same mean and deviation must be used for every later input.
+    Unsafe: the network sees other inputs, and must see them in use too.
 
 Known limits
     It does not treat saturation that large weights make deeper in the network: initialise for the
@@ -25,10 +25,10 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Safety, StandardizeInput
 from .._messages import _
 from .._types import Diagnosis
-from ._where import named, places
+from ._where import named
 
 
 @final
@@ -38,7 +38,7 @@ class StandardizeInputs(AbstractRemedy):
     code: ClassVar[str] = "RX013"
     name: ClassVar[str] = "standardize-inputs"
     treats: ClassVar[frozenset[str]] = frozenset({"saturated_activation"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -49,10 +49,7 @@ class StandardizeInputs(AbstractRemedy):
         """Return the edit."""
         if not named(diagnosis, self.treats):
             return ()
-        action = _("Standardize the inputs with the training set's numbers: {code}").format(
-            code="x = (x - x_train.mean(0)) / x_train.std(0).clamp_min(1e-8)"
-        )
-        return (Advise(action, places(diagnosis, self.treats)),)
+        return (StandardizeInput(),)
 
 
 REMEDY = StandardizeInputs()

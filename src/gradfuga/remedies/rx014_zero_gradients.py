@@ -9,7 +9,7 @@ Why it helps
     sum of all batches so far. Cleared after the backward pass instead, it follows nothing.
 
 Safety
-    Advice: one line.
+    Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
     The learning rate may have been tuned to the missing line; expect to raise it afterwards.
@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Advise, ClearGradients, Edit, Safety
 from .._messages import _
 from .._types import Diagnosis
 from ._where import named
@@ -37,7 +37,7 @@ class ZeroGradients(AbstractRemedy):
     code: ClassVar[str] = "RX014"
     name: ClassVar[str] = "zero-gradients"
     treats: ClassVar[frozenset[str]] = frozenset({"gradients_not_zeroed", "gradients_wiped"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.SAFE
 
     @property
     def title(self) -> str:
@@ -48,10 +48,12 @@ class ZeroGradients(AbstractRemedy):
         """Return the edit."""
         if not named(diagnosis, self.treats):
             return ()
-        action = _("Clear the gradients before each backward pass: {code}").format(
-            code="optimizer.zero_grad(); loss.backward(); optimizer.step()"
-        )
-        return (Advise(action),)
+        if named(diagnosis, ("gradients_wiped",)):  # it is where they are cleared that is wrong
+            action = _("Clear the gradients before each backward pass: {code}").format(
+                code="optimizer.zero_grad(); loss.backward(); optimizer.step()"
+            )
+            return (Advise(action),)
+        return (ClearGradients(),)
 
 
 REMEDY = ZeroGradients()

@@ -9,7 +9,7 @@ Why it helps
     optimizer holds it. One of the three is missing.
 
 Safety
-    Advice: more weights train afterwards, which takes memory and time.
+    Safe: no weight changes. What cuts the tape is for you to find.
 
 Known limits
     Weights that are frozen on purpose stay so; give the head something to learn from instead.
@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Advise, Edit, Safety, Unfreeze
 from .._messages import _
 from .._types import Diagnosis
 from ._where import named, places
@@ -37,7 +37,7 @@ class ConnectWeights(AbstractRemedy):
     code: ClassVar[str] = "RX015"
     name: ClassVar[str] = "connect-weights"
     treats: ClassVar[frozenset[str]] = frozenset({"frozen", "disconnected"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.SAFE
 
     @property
     def title(self) -> str:
@@ -48,7 +48,7 @@ class ConnectWeights(AbstractRemedy):
         """Return an edit for each way in which the weights are held back."""
         if not named(diagnosis, self.treats):
             return ()
-        edits = []
+        edits: list[Edit] = []
         if named(diagnosis, ("disconnected",)):
             where = places(diagnosis, ("disconnected",))
             edits += [
@@ -68,14 +68,7 @@ class ConnectWeights(AbstractRemedy):
                 ),
             ]
         if named(diagnosis, ("frozen",)):
-            edits.append(
-                Advise(
-                    _("Unfreeze them and hand them to the optimizer: {code}").format(
-                        code="for p in model.parameters(): p.requires_grad_(True)"
-                    ),
-                    places(diagnosis, ("frozen",)),
-                )
-            )
+            edits.append(Unfreeze(places(diagnosis, ("frozen",))))
         return tuple(edits)
 
 

@@ -8,7 +8,7 @@ Why it helps
     The weights keep the scale at which they hand the gradient on.
 
 Safety
-    Advice: less regularisation; watch the validation loss.
+    Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
     Weights that have shrunk away have to start anew.
@@ -23,10 +23,13 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Safety, SetOptimizer
 from .._messages import _
 from .._types import Diagnosis
-from ._where import named, places
+from ._where import named
+
+_DECOUPLED = 1e-2  # AdamW's default
+_IN_THE_GRADIENT = 1e-4  # the usual one of SGD
 
 
 @final
@@ -36,7 +39,7 @@ class LowerWeightDecay(AbstractRemedy):
     code: ClassVar[str] = "RX017"
     name: ClassVar[str] = "lower-weight-decay"
     treats: ClassVar[frozenset[str]] = frozenset({"weight_decay_too_strong"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.SAFE
 
     @property
     def title(self) -> str:
@@ -47,10 +50,8 @@ class LowerWeightDecay(AbstractRemedy):
         """Return the edit."""
         if not named(diagnosis, self.treats):
             return ()
-        action = _("Lower the weight decay and start from fresh weights: {code}").format(
-            code="weight_decay=1e-4 (1e-2 under AdamW)"
-        )
-        return (Advise(action, places(diagnosis, self.treats)),)
+        decay = _DECOUPLED if diagnosis.run.optimizer.startswith("AdamW") else _IN_THE_GRADIENT
+        return (SetOptimizer("weight_decay", decay),)
 
 
 REMEDY = LowerWeightDecay()

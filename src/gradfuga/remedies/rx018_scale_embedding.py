@@ -1,14 +1,13 @@
 """Give the embedding's rows the size that the layers above expect.
 
 What it changes
-    The embedding is drawn with standard deviation 1/sqrt(d) and multiplied by sqrt(d) where it is
-    used, or drawn at unit variance.
+    The embedding is drawn at unit variance.
 
 Why it helps
     The normalisation that reads it then neither shrinks nor amplifies its gradient.
 
 Safety
-    Advice: trained embeddings are lost, or have to be rescaled with the layer that reads them.
+    Unsafe: weights that were trained already are lost.
 
 Known limits
     Where the embedding is tied to the output layer, only the factor where it is used is free.
@@ -23,7 +22,7 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Initialize, Safety
 from .._messages import _
 from .._types import Diagnosis
 from ._where import named, places
@@ -36,7 +35,7 @@ class ScaleEmbedding(AbstractRemedy):
     code: ClassVar[str] = "RX018"
     name: ClassVar[str] = "scale-embedding"
     treats: ClassVar[frozenset[str]] = frozenset({"embedding_scale"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -47,11 +46,7 @@ class ScaleEmbedding(AbstractRemedy):
         """Return the edit."""
         if not named(diagnosis, self.treats):
             return ()
-        action = _("Scale the embedding where it is used: {code}").format(
-            code="nn.init.normal_(embedding.weight, std=d ** -0.5); "
-            "x = embedding(tokens) * d ** 0.5"
-        )
-        return (Advise(action, places(diagnosis, self.treats)),)
+        return (Initialize("normal", 1.0, paths=places(diagnosis, self.treats)),)
 
 
 REMEDY = ScaleEmbedding()

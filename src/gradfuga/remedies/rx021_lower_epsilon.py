@@ -9,7 +9,7 @@ Why it helps
     gets the learning rate that Adam promises.
 
 Safety
-    Advice: only the optimizer changes.
+    Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
     The noise of weights without any gradient is amplified too. Below 1e-22 the second moment
@@ -25,10 +25,12 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Safety, SetOptimizer
 from .._messages import _
 from .._types import Diagnosis
 from ._where import named
+
+_EPSILON = 1e-15  # below gradients of 1e-12, above where the second moment underflows (1e-22)
 
 
 @final
@@ -38,7 +40,7 @@ class LowerEpsilon(AbstractRemedy):
     code: ClassVar[str] = "RX021"
     name: ClassVar[str] = "lower-epsilon"
     treats: ClassVar[frozenset[str]] = frozenset({"adam_epsilon"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.SAFE
 
     @property
     def title(self) -> str:
@@ -49,10 +51,7 @@ class LowerEpsilon(AbstractRemedy):
         """Return the edit."""
         if not named(diagnosis, self.treats):
             return ()
-        action = _("Lower epsilon: {code}").format(
-            code="torch.optim.Adam(model.parameters(), lr=..., eps=1e-15)"
-        )
-        return (Advise(action),)
+        return (SetOptimizer("eps", _EPSILON),)
 
 
 REMEDY = LowerEpsilon()

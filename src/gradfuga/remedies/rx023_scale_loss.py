@@ -9,7 +9,7 @@ Why it helps
     that nothing underflows in it.
 
 Safety
-    Advice: only the training loop changes.
+    Unsafe: the arithmetic is another one, to within the rounding of its format.
 
 Known limits
     Clip after `scaler.unscale_(optimizer)`. bfloat16 has three significant bits less.
@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Safety, SetPrecision
 from .._messages import _
 from .._types import Diagnosis
 from ._where import evidence_of, named
@@ -37,7 +37,7 @@ class ScaleLoss(AbstractRemedy):
     code: ClassVar[str] = "RX023"
     name: ClassVar[str] = "scale-loss"
     treats: ClassVar[frozenset[str]] = frozenset({"precision_underflow"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -50,13 +50,7 @@ class ScaleLoss(AbstractRemedy):
             return ()
         if evidence_of(diagnosis, "precision_underflow", "skipped_share"):
             return ()
-        scaler = _("Scale the loss: {code}").format(
-            code="scaler.scale(loss).backward(); scaler.step(optimizer); scaler.update()"
-        )
-        wider = _("Or use a format with the range of float32: {code}").format(
-            code="torch.autocast('cuda', dtype=torch.bfloat16)"
-        )
-        return (Advise(scaler), Advise(wider))
+        return (SetPrecision("scaled"),)
 
 
 REMEDY = ScaleLoss()

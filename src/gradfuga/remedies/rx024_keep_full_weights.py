@@ -10,7 +10,7 @@ Why it helps
     five-hundredth.
 
 Safety
-    Advice: weights and the optimizer's state take twice the memory.
+    Unsafe: the arithmetic is another one, to within the rounding of its format.
 
 Known limits
     A larger learning rate lets more updates through too, if the network bears it.
@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Safety, SetPrecision
 from .._messages import _
 from .._types import Diagnosis
 from ._where import named
@@ -38,7 +38,7 @@ class KeepFullWeights(AbstractRemedy):
     code: ClassVar[str] = "RX024"
     name: ClassVar[str] = "keep-full-weights"
     treats: ClassVar[frozenset[str]] = frozenset({"swallowed_update"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -49,11 +49,7 @@ class KeepFullWeights(AbstractRemedy):
         """Return the edits."""
         if not named(diagnosis, self.treats):
             return ()
-        action = _("Keep the weights in float32, and half precision in autocast: {code}").format(
-            code="model.float(); torch.autocast('cuda', dtype=torch.bfloat16)"
-        )
-        rounded = _("Or use an optimizer with stochastic rounding or Kahan summation.")
-        return (Advise(action), Advise(rounded))
+        return (SetPrecision("float32_weights"),)
 
 
 REMEDY = KeepFullWeights()

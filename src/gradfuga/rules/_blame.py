@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .._contracts import AbstractRule
     from ..analysis.case import Case
 
-MOST_PATHS = 8
+MOST_PATHS = 1024
 _MOST_EVIDENCE = 3
 _MAIN_SHARE = 0.25  # from a quarter of the symptom on, a cause is worth treating by itself
 
