@@ -9,6 +9,7 @@ from gradfuga._contracts import AbstractRemedy, AbstractRule
 from gradfuga._sentences import sentence
 from gradfuga._types import DepthProfile, Safety, Verdict
 from gradfuga.report.document import schema
+from gradfuga.theory.moments import forward_gain
 from remedies.diagnoses import reading, sick
 
 REMEDIES = tuple(collect("gradfuga.remedies", "REMEDY", of=AbstractRemedy).values())
@@ -109,6 +110,13 @@ def test_only_a_sigmoid_is_offered_to_stay_normalized():
         seen = (reading("mean_squared_slope", slope, 1.0),)
         found = edits("RX040", ("contracting_activation", 0.9), evidence=seen)
         assert bool(found) is offered
+
+
+@pytest.mark.parametrize(("code", "name"), [("RX043", "gelu"), ("RX064", "silu")])
+def test_the_gain_that_goes_with_a_swap_is_that_of_the_theory(code, name):
+    swap, draw, _normalization = edits(code, ("contracting_activation", 0.9))
+    assert swap.to == name
+    assert draw.gain == pytest.approx(forward_gain(name), abs=1e-4)
 
 
 def test_initialization_alone_is_not_prescribed_for_a_sigmoid():

@@ -29,8 +29,9 @@ from .._contracts import AbstractRemedy
 from .._edits import Edit, Initialize, InsertNormalization, Safety, SwapActivation
 from .._messages import _
 from .._types import Diagnosis
-from ..theory.moments import forward_gain
 from ._where import hidden_layers, main_cause, places
+
+_GAIN = 1.5335  # 1 / sqrt(E phi(z)^2), z ~ N(0, 1): gradfuga.theory.moments.forward_gain
 
 
 @final
@@ -54,7 +55,7 @@ class SwapForGelu(AbstractRemedy):
         layers = hidden_layers(diagnosis)
         return (
             SwapActivation("gelu", paths=places(diagnosis, self.treats)),
-            Initialize("fan_in", forward_gain("gelu"), paths=layers),
+            Initialize("fan_in", _GAIN, paths=layers),
             InsertNormalization("layer", paths=layers),
         )
 
