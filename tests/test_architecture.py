@@ -22,11 +22,11 @@ IMPORTS: tuple[Import, ...] = tuple(
 # From the ground up. A module imports from its own floor or from lower ones.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_errors", "_messages", "theory"),
-    ("_edits", "_sentences", "_types", "flow", "readings", "_contracts", "_catalog"),
+    ("_edits", "_sentences", "_types", "flow", "readings", "experiment", "_contracts", "_catalog"),
     ("analysis",),
     ("stats", "rules", "remedies", "sinks"),
     ("_torch",),
-    ("_observe", "_diagnose", "_prescribe", "_repair"),
+    ("_observe", "_diagnose", "_prescribe", "_repair", "_trial"),
     ("report", "integrations"),
     ("cli", "__main__"),
 )

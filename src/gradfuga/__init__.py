@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._observe import observe as observe
     from ._prescribe import prescribe as prescribe
     from ._repair import repair as repair
+    from ._trial import trial as trial
     from .readings import Readings as Readings
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ _LAZY = {
     "observe": "_observe",
     "prescribe": "_prescribe",
     "repair": "_repair",
+    "trial": "_trial",
 }
 
 

@@ -10,6 +10,7 @@
     ├── ObservationError    the training cannot be observed as asked
     ├── ConsentError        a repair that changes outputs, without consent
     ├── SurgeryError        a model that cannot be repaired as asked
+    ├── TrialError          the untreated script cannot be tried
     ├── MissingExtraError   an optional dependency that is not installed
     └── CatalogError        two items claim one code, or a file declares none
 
@@ -58,6 +59,10 @@ class ConsentError(GradfugaError):
 
 class SurgeryError(GradfugaError):
     """A model that cannot be repaired as asked."""
+
+
+class TrialError(GradfugaError):
+    """The untreated script cannot be tried."""
 
 
 class MissingExtraError(GradfugaError):

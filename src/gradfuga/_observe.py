@@ -39,9 +39,10 @@ class Observer:
         folder: where the run is recorded, None for memory only.
     """
 
-    def __init__(self, watch: Watch, folder: Path | None) -> None:
+    def __init__(self, watch: Watch, folder: Path | None, *, reference: bool = True) -> None:
         self._watch = watch
         self.folder = folder
+        self._learn = _learn if reference else _learn_nothing
         self._finished = False
 
     def __enter__(self) -> Observer:
@@ -61,7 +62,7 @@ class Observer:
         self._watch.detach()
         if not self._finished:
             self._finished = True
-            self._watch.finish(_learn, interrupted=interrupted)
+            self._watch.finish(self._learn, interrupted=interrupted)
 
     def abandon(self) -> None:
         """Take every hook away and record nothing more: what a forked child must do."""
@@ -100,6 +101,7 @@ def observe(
     script: str = "",
     sinks: Sequence[AbstractSink] | None = None,
     tape: bool = True,
+    reference: bool = True,
 ) -> Observer:
     """Observe a training without changing it.
 
@@ -113,6 +115,7 @@ def observe(
         script: name of the script, for the record.
         sinks: what writes into `out`; Parquet parts where it is left out.
         tape: whether sampled steps read the backward graph, or only the parameters.
+        reference: whether a cheap model is asked at the end what the task permits.
 
     Returns:
         A context manager; its `readings` go to `diagnose`.
@@ -165,7 +168,7 @@ def observe(
         script=script,
         tape=tape,
     )
-    return Observer(watch, folder)
+    return Observer(watch, folder, reference=reference)
 
 
 def _learn(training: Training) -> Mapping[str, float]:
@@ -205,3 +208,8 @@ def _memory_statistics(readings: Readings, training: Training) -> dict[str, floa
         "telling_lag": float(found.lag),
         "assumed_horizon": float(horizon),
     }
+
+
+def _learn_nothing(training: Training) -> Mapping[str, float]:
+    """Ask nobody what the task permits."""
+    return {}

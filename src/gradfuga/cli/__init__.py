@@ -12,6 +12,7 @@ from .._errors import GradfugaError
 from ._deferred import Deferred
 from .diagnose import diagnose
 from .explain import explain
+from .repair import repair
 from .rules import rules
 from .run import run
 
@@ -41,6 +42,7 @@ def _app() -> typer.Typer:
     app.callback()(_gradfuga)
     # From SCRIPT on, every word belongs to the script: options that look like ours, and `--`.
     app.command(context_settings={"allow_interspersed_args": False})(run)
+    app.command(context_settings={"allow_interspersed_args": False})(repair)
     for command in (diagnose, rules, explain):
         app.command()(command)
     return app

@@ -16,6 +16,7 @@ from ._voice import say, warn
 
 if TYPE_CHECKING:
     from .._types import Diagnosis
+    from ..experiment import Trial
     from ..readings import Readings
 
 SEVERE_ENOUGH = 3  # the exit code of --fail-on
@@ -64,7 +65,12 @@ class Delivery:
         return files
 
     def deliver(
-        self, diagnosis: Diagnosis, trainings: Sequence[Readings], *, stream: TextIO
+        self,
+        diagnosis: Diagnosis,
+        trainings: Sequence[Readings],
+        *,
+        stream: TextIO,
+        trial: Trial | None = None,
     ) -> None:
         """Write the verdict to `stream`, and the files; what fails is warned of, the rest done."""
 
@@ -72,23 +78,29 @@ class Delivery:
             from ..report.text import write_text
 
             write_text(diagnosis, stream)
+            if trial is not None:
+                from ..report.trial_text import write_trial
+
+                write_trial(trial, stream)
             stream.flush()
 
         _attempt(_("The verdict could not be printed"), text)
-        self.deliver_files(diagnosis, trainings)
+        self.deliver_files(diagnosis, trainings, trial)
 
-    def deliver_files(self, diagnosis: Diagnosis, trainings: Sequence[Readings]) -> None:
+    def deliver_files(
+        self, diagnosis: Diagnosis, trainings: Sequence[Readings], trial: Trial | None = None
+    ) -> None:
         """Write the files that were asked for; what fails is warned of, the rest done."""
 
         def document() -> str:
             from ..report.document import dumps
 
-            return dumps(diagnosis)
+            return dumps(diagnosis, trial)
 
         def page() -> str:
             from ..report.html import render_html
 
-            return render_html(diagnosis, trainings)
+            return render_html(diagnosis, trainings, trial)
 
         if self.json is not None:
             self._write(self.json, document, _("The JSON document could not be written"))

@@ -19,17 +19,19 @@ from .._types import (
     SourceLine,
     TimeProfile,
 )
+from ..experiment import Trial
+from ._trial_document import trial_document
 
 SCHEMA = "gradfuga.diagnosis/1"
 
 Document = dict[str, object]
 
 
-def document(diagnosis: Diagnosis) -> Document:
+def document(diagnosis: Diagnosis, trial: Trial | None = None) -> Document:
     """Return the document of `diagnosis`: plain JSON values, no NaN and no infinity.
 
     A number that is not finite is null. The script's other trainings (`diagnosis.others`) are
-    listed under ``run.models``, this one first.
+    listed under ``run.models``, this one first. `trial` is what was tried on the script.
     """
     return {
         "schema": SCHEMA,
@@ -49,7 +51,7 @@ def document(diagnosis: Diagnosis) -> Document:
             "spread": [_finite(value) for value in diagnosis.depth.spread],
         },
         "time": [_time(each) for each in diagnosis.time],
-        "trial": None,
+        "trial": None if trial is None else trial_document(trial),
         "run": {
             **_run(diagnosis.run),
             "models": [_model(each) for each in (diagnosis, *diagnosis.others)],
@@ -57,9 +59,10 @@ def document(diagnosis: Diagnosis) -> Document:
     }
 
 
-def dumps(diagnosis: Diagnosis) -> str:
+def dumps(diagnosis: Diagnosis, trial: Trial | None = None) -> str:
     """Return the document of `diagnosis` as strict JSON, indented, with a final newline."""
-    text = json.dumps(document(diagnosis), allow_nan=False, ensure_ascii=False, indent=2) + "\n"
+    said = document(diagnosis, trial)
+    text = json.dumps(said, allow_nan=False, ensure_ascii=False, indent=2) + "\n"
     # a file name that is no text holds lone surrogates; escaped, they are JSON and can be written
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 

@@ -13,9 +13,11 @@ from .._messages import _
 from .._types import Diagnosis
 from . import _sections as sections
 from . import _words as words
+from ._trial_section import trial_section
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
+    from ..experiment import Trial
     from ..readings import Readings
 
 MOST_DRAWN = 6  # chosen: trainings with charts; a search over settings may have hundreds
@@ -27,12 +29,15 @@ _POLICY = (
 )
 
 
-def render_html(diagnosis: Diagnosis, trainings: Sequence[Readings]) -> str:
+def render_html(
+    diagnosis: Diagnosis, trainings: Sequence[Readings], trial: Trial | None = None
+) -> str:
     """Return one HTML page on `diagnosis` and the script's other trainings.
 
     Args:
         diagnosis: the verdict; `diagnosis.others` get a section each.
         trainings: the readings that were diagnosed, in any order.
+        trial: what was tried on the script.
 
     Raises:
         MissingExtraError: bokeh is not installed.
@@ -44,11 +49,11 @@ def render_html(diagnosis: Diagnosis, trainings: Sequence[Readings]) -> str:
         build_case(readings) if readings is not None and readings.sampled else None
         for readings in pair(told, trainings)
     ]
-    return page(list(zip(told, cases, strict=True)))
+    return page(list(zip(told, cases, strict=True)), trial)
 
 
-def page(told: Sequence[tuple[Diagnosis, Case | None]]) -> str:
-    """Return the page on diagnoses and their cases, worst first.
+def page(told: Sequence[tuple[Diagnosis, Case | None]], trial: Trial | None = None) -> str:
+    """Return the page on diagnoses and their cases, worst first, and on a trial.
 
     Raises:
         MissingExtraError: bokeh is not installed.
@@ -63,13 +68,15 @@ def page(told: Sequence[tuple[Diagnosis, Case | None]]) -> str:
             _("got an environment without it"),
             _("Install it: pip install gradfuga[report]"),
         ) from error
-    from . import _frame, charts  # noqa: PLC0415 (imports bokeh)
+    from . import _frame, _trial_charts, charts  # noqa: PLC0415 (imports bokeh)
 
     models = {}
     for number, (diagnosis, case) in enumerate(told[:MOST_DRAWN]):
         if case is not None:
             account = sections.accounted(diagnosis, case)
             models.update(charts.draw(case, number, account=account))
+    if trial is not None:
+        models.update(_trial_charts.draw_trial(trial))
     script, divs = "", {}
     if models:
         document = Document()
@@ -99,6 +106,7 @@ def page(told: Sequence[tuple[Diagnosis, Case | None]]) -> str:
             sections.top(head),
             sections.contents([diagnosis for diagnosis, _case in told]) if len(told) > 1 else "",
             "<main>\n",
+            trial_section(trial, divs) if trial is not None else "",
             body,
             "</main>\n",
             sections.bottom(),

@@ -1,0 +1,129 @@
+"""Run arms, in parallel, within a budget of time, and count what they cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from typing import final
+
+from .._messages import _
+from ..experiment import Arm, ArmKind, Treatment, TrialRun
+from .request import Request
+from .workers import AbstractPool
+
+UNTREATED = Treatment("", kind=ArmKind.UNTREATED)
+_PATIENCE = 4.0  # chosen: times the time that a run should take before it is given up
+_LEAST_PATIENCE = 60.0  # seconds; a busy machine can be much slower than it was
+
+
+@final
+class Bench:
+    """Where the arms of one trial run.
+
+    Args:
+        pool: where processes run.
+        like: a request whose treatment, seed and steps are replaced.
+        deadline: `time.monotonic` after which nothing new is begun, None for never.
+        tell: is told what has come back.
+    """
+
+    def __init__(
+        self,
+        pool: AbstractPool,
+        like: Request,
+        *,
+        deadline: float | None,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._pool, self._like, self._tell = pool, like, tell
+        self.deadline = deadline
+        self.run_seconds = 0.0  # what one training should take
+        self.steps = 0
+        self.runs = 0
+        self._known: dict[tuple[Treatment, int], TrialRun] = {}
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is used up."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def arms(self, treatments: Sequence[Treatment], seeds: Sequence[int], steps: int) -> list[Arm]:
+        """Run every treatment with every seed for `steps`; what has run already is taken again.
+
+        Runs that the time does not allow any more are left out: an arm may come back with fewer
+        seeds, or none. The seeds come before the treatments, so that all arms have the same.
+        """
+        waiting: dict[Future[TrialRun], tuple[Treatment, int]] = {}
+        for seed in seeds:
+            for treatment in treatments:
+                known = self._known.get((treatment, seed))
+                if known is None or (known.steps < steps and not known.ended and not known.failed):
+                    request = dataclasses.replace(
+                        self._like,
+                        treatment=treatment,
+                        seed=seed,
+                        steps=steps,
+                        seconds=None,
+                        patience=self._patience(),
+                        record="",
+                    )
+                    waiting[self._pool.submit(request)] = (treatment, seed)
+        self._gather(waiting)
+        return [self.arm(treatment, seeds, steps) for treatment in treatments]
+
+    def arm(self, treatment: Treatment, seeds: Sequence[int], steps: int) -> Arm:
+        """Return what is known of a treatment at `steps`."""
+        runs = [self._known.get((treatment, seed)) for seed in seeds]
+        return Arm(
+            treatment,
+            tuple(
+                run
+                for run in runs
+                if run is not None and (run.steps >= steps or run.ended or run.failed)
+            ),
+        )
+
+    @property
+    def tried(self) -> list[Arm]:
+        """Every arm with all its longest runs, in the order in which they began."""
+        grouped: dict[Treatment, list[TrialRun]] = {}
+        for (treatment, _seed), run in self._known.items():
+            grouped.setdefault(treatment, []).append(run)
+        arms = []
+        for treatment, runs in grouped.items():
+            longest = max(run.steps for run in runs)
+            kept = [run for run in runs if run.failed or run.steps == longest or run.ended]
+            arms.append(Arm(treatment, tuple(sorted(kept, key=lambda run: run.seed))))
+        return arms
+
+    def _patience(self) -> float:
+        expected = max(_LEAST_PATIENCE, _PATIENCE * self.run_seconds)
+        if self.deadline is None:
+            return expected
+        return max(_LEAST_PATIENCE, min(expected, self.deadline - time.monotonic()))
+
+    def _gather(self, waiting: dict[Future[TrialRun], tuple[Treatment, int]]) -> None:
+        left = set(waiting)
+        while left:
+            done, left = wait(left, timeout=0.5)
+            for future in done:
+                treatment, seed = waiting[future]
+                self._take(treatment, seed, future.result())
+            if self.late:
+                for future in list(left):
+                    if future.cancel():  # what has begun may end
+                        left.discard(future)
+
+    def _take(self, treatment: Treatment, seed: int, run: TrialRun) -> None:
+        self._known[treatment, seed] = run
+        self.steps += run.steps
+        self.runs += 1
+        name = treatment.title or _("untreated")
+        if run.failed:
+            self._tell(_("{name}, seed {seed}: failed ({why})").format(
+                name=name, seed=seed, why=run.failed))  # fmt: skip
+        else:
+            self._tell(_("{name}, seed {seed}: loss {loss:.4g} after {steps} steps").format(
+                name=name, seed=seed, loss=run.loss, steps=run.steps))  # fmt: skip

@@ -1,0 +1,363 @@
+"""Trial: observe a script, diagnose it, try treatments on it, and say which one is proven."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .._diagnose import diagnose
+from .._errors import TrialError
+from .._messages import _
+from .._prescribe import prescribe
+from .._types import Diagnosis, Safety, Verdict
+from ..experiment import Arm, ArmKind, Treatment, Trial, TrialRun
+from ..readings import MANIFEST, Readings
+from .bench import UNTREATED, Bench
+from .budget import DEFAULT, FEWEST_STEPS, OBSERVED, Budget, plan
+from .decision import better, compare, learns, promising
+from .request import Request
+from .scratch import Place
+from .workers import AbstractPool, LocalPool
+
+_FINALISTS = 2  # chosen: whom all seeds are spent on
+_OPEN_ENDED = 3600.0  # seconds that the observed run of a step budget may take
+
+
+def trial(
+    script: str | os.PathLike[str],
+    arguments: Sequence[str] = (),
+    *,
+    budget: str = DEFAULT,
+    seeds: int | None = None,
+    jobs: int | None = None,
+    treatments: Sequence[Treatment] | None = None,
+    pool: AbstractPool | None = None,
+    tell: Callable[[str], None] = lambda _text: None,
+) -> Trial:
+    """Try treatments on a training script, against the script as it is, seed by seed.
+
+    The script runs many times, in child processes, each in a scratch copy of its folder and for a
+    slice of its steps. Nothing of the user's is changed.
+
+    Args:
+        script: path of the script.
+        arguments: its command line.
+        budget: ``"5min"`` for everything, or ``"300steps"`` for each training.
+        seeds: pairs that decide; as many as the budget allows, at most 5, where left out.
+        jobs: processes side by side; one for each core where left out.
+        treatments: what to try; what `prescribe` finds for the diagnosis where left out.
+        pool: where the processes run; on this machine where left out.
+        tell: is told each result as it comes.
+
+    Returns:
+        The trial. A script that learns is left alone; that no treatment helped is a result, with
+        its reason.
+
+    Raises:
+        UsageError: an argument cannot be meant.
+        TrialError: the untreated script does not run, or does not train.
+    """
+    allowed = Budget.read(budget)
+    place = Place.of(os.fspath(script), Path.cwd())
+    jobs = jobs or os.cpu_count() or 1
+    own_pool = pool is None
+    pool = LocalPool(jobs) if pool is None else pool
+    try:
+        return _Course(
+            place, tuple(arguments), allowed, seeds=seeds, jobs=jobs, pool=pool, tell=tell
+        ).run(treatments)
+    finally:
+        if own_pool:
+            pool.close()
+
+
+class _Course:
+    """One trial, from the untreated run to the decision."""
+
+    def __init__(
+        self,
+        place: Place,
+        arguments: tuple[str, ...],
+        budget: Budget,
+        *,
+        seeds: int | None,
+        jobs: int,
+        pool: AbstractPool,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._place, self._arguments, self._budget = place, arguments, budget
+        self._seeds, self._jobs, self._pool, self._tell = seeds, jobs, pool, tell
+        self._started = time.monotonic()
+        self._notes: list[str] = []
+        self._first = TrialRun(0)
+        self._trainings: tuple[Readings, ...] = ()
+        self._diagnosis: Diagnosis | None = None
+        self._bench: Bench | None = None
+        self._steps = 0
+        self._winner: Arm | None = None
+
+    def run(self, treatments: Sequence[Treatment] | None) -> Trial:
+        """Go through with it."""
+        diagnosis, training = self._observe()
+        self._diagnosis = diagnosis
+        if diagnosis.verdict is Verdict.HEALTHY:
+            return self._end(False, _("The script learns: it is left alone."))
+        if diagnosis.verdict is Verdict.INCONCLUSIVE:
+            why = diagnosis.inconclusive_because or diagnosis.summary
+            return self._end(False, _("There is no verdict, so nothing is treated: {why}")
+                             .format(why=why))  # fmt: skip
+        candidates = list(treatments if treatments is not None else treatments_for(diagnosis))
+        if not candidates:
+            return self._end(False, _("No remedy for this can be applied by gradfuga."))
+        try:
+            return self._try(candidates, training)
+        except KeyboardInterrupt:
+            self._pool.close()
+            ended = self._end(False, _("Interrupted before anything was proven."))
+            return replace(ended, interrupted=True)
+
+    # -- the untreated run -----------------------------------------------------------------
+
+    def _observe(self) -> tuple[Diagnosis, int]:
+        """Run the untreated script, read closely; return its diagnosis and whose it is."""
+        self._tell(_("The script as it is, observed ..."))
+        whole = self._budget.seconds
+        with TemporaryDirectory(prefix="gradfuga-observed-") as folder:
+            run = self._pool.submit(
+                Request(
+                    place=self._place,
+                    arguments=self._arguments,
+                    treatment=None,
+                    seed=0,
+                    steps=self._budget.steps,
+                    seconds=None if whole is None else OBSERVED * whole,
+                    patience=_OPEN_ENDED if whole is None else 0.5 * whole,
+                    record=folder,
+                )
+            ).result()
+            if run.failed:
+                raise TrialError(
+                    _("expected a script that trains"),
+                    _("got a run that ended with: {why}").format(why=run.failed),
+                    _("See that it runs by itself, and give its arguments after its name."),
+                )
+            parts = sorted(Path(folder).glob("[0-9]*"), key=lambda part: int(part.name))
+            trainings = [Readings.open(part) for part in parts if (part / MANIFEST).exists()]
+            self._first, self._trainings = run, tuple(trainings)
+            self._pool.prepare(run.modules)
+            diagnosis = diagnose(trainings)
+        return diagnosis, _judged(diagnosis, trainings)
+
+    # -- the treatments --------------------------------------------------------------------
+
+    def _try(self, candidates: list[Treatment], training: int) -> Trial:
+        first, budget = self._first, self._budget
+        deadline = None if budget.seconds is None else self._started + budget.seconds
+        left = 0.0 if deadline is None else deadline - time.monotonic()
+        laid = plan(
+            budget,
+            left=left,
+            jobs=self._jobs,
+            seeds=self._seeds,
+            candidates=len(candidates),
+            startup_seconds=first.startup_seconds,
+            step_seconds=first.step_seconds,
+            length=first.steps,
+        )
+        self._steps = laid.steps
+        if laid.steps < min(FEWEST_STEPS, first.steps):
+            return self._end(
+                False,
+                _(
+                    "The budget is too small: a start takes {start:.1f} s and a step {step:.2g} s, "
+                    "so that each training would get {steps} steps. Give a larger --budget."
+                ).format(start=first.startup_seconds, step=first.step_seconds, steps=laid.steps),
+            )
+        request = Request(
+            place=self._place,
+            arguments=self._arguments,
+            treatment=None,
+            seed=0,
+            steps=laid.steps,
+            seconds=None,
+            patience=0.0,
+            training=training,
+            model=self._diagnosis.model if self._diagnosis is not None else "",
+        )
+        self._bench = bench = Bench(self._pool, request, deadline=deadline, tell=self._tell)
+        bench.run_seconds = first.startup_seconds + laid.steps * first.step_seconds
+        seeds = range(laid.seeds)
+        self._tell(
+            _("{count} treatments, {seeds} seeds, {steps} steps for each training").format(
+                count=laid.candidates, seeds=laid.seeds, steps=laid.steps
+            )
+        )
+        tried = candidates[: laid.candidates]
+        [untreated, *_rest] = bench.arms([UNTREATED, *()], [0], laid.steps)
+        self._check_repeatable(untreated)
+        standing = self._race(bench, tried, laid.rungs)
+        [untreated] = bench.arms([UNTREATED], seeds, laid.steps)
+        self._winner = self._final(bench, untreated, standing, seeds, laid.steps)
+        if self._winner is None:
+            return self._end(False, self._why_nothing(bench, untreated, standing))
+        return self._confirm(bench, candidates, untreated, self._winner, seeds, laid.steps)
+
+    def _race(
+        self, bench: Bench, treatments: Sequence[Treatment], rungs: Sequence[int]
+    ) -> list[Arm]:
+        """Successive halving with one seed: after each round the worse half goes."""
+        standing = list(treatments)
+        arms: list[Arm] = []
+        for number, steps in enumerate(rungs):
+            arms = promising(bench.arms(standing, [0], steps))
+            arms = [arm for arm in arms if arm.runs and not arm.failed]
+            last = number == len(rungs) - 1
+            kept = _FINALISTS if last else max(_FINALISTS, (len(arms) + 1) // 2)
+            standing = [arm.treatment for arm in arms[:kept]]
+        return arms[:_FINALISTS]
+
+    def _final(
+        self, bench: Bench, untreated: Arm, standing: Sequence[Arm], seeds: range, steps: int
+    ) -> Arm | None:
+        """Give the finalists all seeds, the most promising first, until one is proven."""
+        for finalist in standing:
+            [arm] = bench.arms([finalist.treatment], seeds, steps)
+            if better(compare(untreated, arm)) and learns(arm):
+                return arm
+        return None
+
+    def _confirm(
+        self,
+        bench: Bench,
+        candidates: Sequence[Treatment],
+        untreated: Arm,
+        winner: Arm,
+        seeds: range,
+        steps: int,
+    ) -> Trial:
+        """Hold the winner against chance and against patience, and run it as a patch."""
+        others = [each for each in candidates if each is not winner.treatment]
+        controls = []
+        if others:
+            blind = random.Random(0).choice(others)
+            [arm] = bench.arms([blind], seeds, steps)
+            controls.append(replace(arm, treatment=replace(blind, kind=ArmKind.RANDOM)))
+        longer = replace(UNTREATED, kind=ArmKind.LONGER)
+        if not self._first.ended or steps < self._first.steps:
+            [arm] = bench.arms([longer], [0], bench.steps)
+            controls.append(arm)
+        lost = [arm for arm in controls if arm.runs and arm.score > winner.score]
+        proven = not lost
+        because = (
+            _("With it the script learns, with every seed that was tried.")
+            if proven
+            else _("It helps, and a control does even better: {name}.").format(
+                name=lost[0].treatment.title or _("training for longer")
+            )
+        )
+        return self._end(proven, because, untreated=untreated, treated=winner, controls=controls)
+
+    # -- words -----------------------------------------------------------------------------
+
+    def _check_repeatable(self, untreated: Arm) -> None:
+        if self._first.own_seeds:
+            self._notes.append(
+                _("The script seeds itself: seed 0 is its own, the others shift what it sets.")
+            )
+        if untreated.failed or not untreated.runs:
+            return
+        again = untreated.runs[0]
+        common = min(len(again.start), len(self._first.start))
+        if again.start[:common] != self._first.start[:common]:
+            self._notes.append(
+                _(
+                    "The script draws randomness that no seed reaches: two runs with one seed "
+                    "differ, so pairs are alike only on average."
+                )
+            )
+
+    def _why_nothing(self, bench: Bench, untreated: Arm, standing: Sequence[Arm]) -> str:
+        if untreated.failed:
+            return _("The untreated script failed when it was run again: {why}.").format(
+                why=untreated.failed
+            )
+        if not standing:
+            return _("No treatment could be run to its end.")
+        if bench.late:
+            return _("The budget was used up before a treatment was proven.")
+        if not any(learns(arm) for arm in standing):
+            return _("No treatment helped: none of them made the script learn.")
+        return _(
+            "No treatment helped by more than chance: the interval of the best one's gain reaches "
+            "down to nothing."
+        )
+
+    def _end(
+        self,
+        proven: bool,
+        because: str,
+        *,
+        untreated: Arm | None = None,
+        treated: Arm | None = None,
+        controls: Sequence[Arm] = (),
+    ) -> Trial:
+        bench, diagnosis = self._bench, self._diagnosis
+        assert diagnosis is not None
+        known = [] if bench is None else bench.tried
+        plain = [arm for arm in known if arm.treatment.kind is ArmKind.UNTREATED]
+        untreated = untreated or (plain[0] if plain else None)
+        tried = [arm for arm in known if arm.treatment.kind is ArmKind.TREATMENT]
+        best = treated or self._winner
+        steps = self._first.steps + (0 if bench is None else bench.steps)
+        if self._steps and not (self._first.ended and self._steps >= self._first.steps):
+            self._notes.append(
+                _("Tried on a slice: the first {steps} steps of each training.").format(
+                    steps=self._steps
+                )
+            )
+        return Trial(
+            diagnosis=diagnosis,
+            proven=proven,
+            because=because,
+            budget=str(self._budget),
+            slice_steps=self._steps or self._first.steps,
+            whole=self._first.ended and self._steps in (0, self._first.steps),
+            held_out=untreated is not None
+            and bool(untreated.runs)
+            and all(run.held_out is not None for run in untreated.runs),
+            untreated=untreated,
+            treated=best,
+            comparison=compare(untreated, best) if untreated and best else None,
+            tried=tuple(promising(tried)),
+            controls=tuple(controls),
+            steps=steps,
+            seconds=time.monotonic() - self._started,
+            notes=tuple(self._notes),
+            trainings=self._trainings,
+        )
+
+
+def treatments_for(diagnosis: Diagnosis) -> tuple[Treatment, ...]:
+    """Return what can be tried for `diagnosis`: its prescriptions, advice left out."""
+    return tuple(
+        Treatment(each.title, (each,), safety=each.safety)
+        for each in prescribe(diagnosis)
+        if each.safety is not Safety.ADVICE
+    )
+
+
+def _judged(diagnosis: Diagnosis, trainings: Sequence[Readings]) -> int:
+    """Return the place of the training that the diagnosis is about."""
+    for place, readings in enumerate(trainings):
+        record = readings.record
+        losses = readings.losses[1]
+        first = float(losses[0]) if losses.size else None
+        run = diagnosis.run
+        if (record.model, record.steps, first) == (diagnosis.model, run.steps, run.loss_first):
+            return place
+    return 0

@@ -1,0 +1,79 @@
+"""Small scripts to try treatments on, and one pool for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from gradfuga._trial.request import Request
+from gradfuga._trial.scratch import Place
+from gradfuga._trial.workers import LocalPool
+from gradfuga.experiment import Treatment, TrialRun
+
+# Four classes that a linear model tells apart. With ACTIVATION = "Sigmoid" it stays at chance.
+SCRIPT = """
+import torch
+from torch import nn
+
+ACTIVATION = "Sigmoid"
+RATE = 0.1
+{seeding}
+generator = torch.Generator().manual_seed(0)
+x = torch.randn(256, 16, generator=generator)
+y = x[:, :4].argmax(dim=1)
+layers = []
+for _ in range(6):
+    layers += [nn.Linear(16, 16), getattr(nn, ACTIVATION)()]
+model = nn.Sequential(*layers, nn.Linear(16, 4))
+if ACTIVATION == "ReLU":
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
+for _ in range(120):
+    pick = torch.randint(len(x), (32,))
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(x[pick]), y[pick])
+    loss.backward()
+    optimizer.step()
+"""
+SICK = SCRIPT.format(seeding="torch.manual_seed(0)")
+HEALED = SICK.replace('"Sigmoid"', '"ReLU"')
+
+
+def patched(text: str, title: str = "another source", name: str = "train.py") -> Treatment:
+    return Treatment(title, sources=((name, text),))
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[LocalPool]:
+    made = LocalPool(2)
+    yield made
+    made.close()
+
+
+Run = Callable[..., TrialRun]
+
+
+@pytest.fixture
+def run(tmp_path: Path, pool: LocalPool) -> Run:
+    """Run a script once in a child process, from a folder of its own."""
+
+    def once(
+        source: str,
+        *arguments: str,
+        seed: int = 0,
+        steps: int | None = 40,
+        treatment: Treatment | None = None,
+        patience: float = 120.0,
+    ) -> TrialRun:
+        (tmp_path / "train.py").write_text(dedent(source), "utf-8")
+        place = Place.of("train.py", tmp_path)
+        return pool.submit(
+            Request(place, arguments, treatment, seed, steps, None, patience)
+        ).result()
+
+    return once
