@@ -21,8 +21,8 @@ from ..analysis.build import build_case
 from ..analysis.progress import measure_progress
 from ..experiment import TrialRun
 from ..readings import Readings
-from .fork_server import shared_modules
 from .request import Order
+from .shared import shared_modules
 
 NO_STEP = "no step of an optimizer of torch.optim was seen"
 NOT_PLACED = "nothing in the model fits the treatment."

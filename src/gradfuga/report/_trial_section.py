@@ -34,6 +34,7 @@ def trial_section(trial: Trial, charts: Mapping[str, str]) -> str:
 
 def _hero(trial: Trial) -> str:
     tone = "tone-none" if trial.proven else "tone-unsure"
+    who = _("trial")
     chip = _("proven") if trial.proven else _("not proven")
     title = trial.treated.treatment.title if trial.treated is not None else trial.because
     lines = [
@@ -46,7 +47,7 @@ def _hero(trial: Trial) -> str:
     told = "".join(f"<p class='because'>{safe(line)}</p>" for line in lines)
     return (
         f"<div class='hero {tone}'><p class='chips'><span class='chip first'>{safe(chip)}</span>"
-        f"<span class='who'>{safe(_('trial'))}</span></p><h1>{safe(title)}</h1>{told}</div>\n"
+        f"<span class='who'>{safe(who)}</span></p><h1>{safe(title)}</h1>{told}</div>\n"
     )
 
 
