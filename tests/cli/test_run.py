@@ -72,9 +72,12 @@ def test_the_default_folder_is_named_by_script_and_date_and_hidden_from_git(trai
     assert f"gradfuga diagnose gradfuga-runs/{folder.name}" in ending.err
 
 
-def test_ranks_of_one_job_record_apart(train):
-    train.gradfuga("run", "train.py", RANK="1")
-    assert train.runs[0].name.endswith("-rank1")
+def test_of_the_processes_of_one_job_only_the_first_speaks(train):
+    silent = train.gradfuga("run", "train.py", RANK="1", WORLD_SIZE="2")
+    assert silent.code == 0
+    assert "gradfuga" not in silent.err
+    assert not train.runs
+    assert "Recorded in" in train.gradfuga("run", "train.py", RANK="0", WORLD_SIZE="2").err
 
 
 def test_without_a_place_to_write_the_run_stays_in_memory_with_one_warning(train):

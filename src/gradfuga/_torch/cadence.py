@@ -48,12 +48,25 @@ class Cadence:
         return (self.spent + self.startup_seconds) / self.bare if self.bare > 0 else 0.0
 
     def due(self, step: int) -> bool:
-        """Whether `step` is to be sampled."""
+        """Whether `step`, the next one, is to be sampled."""
+        return self._due(step, credit=self.budget * self.bare - self.spent)
+
+    def next_due(self, step: int, *, until: int) -> int:
+        """Return the first step after `step` that will be due, as far as can be told now.
+
+        -1 where none is due up to `until`.
+        """
+        for ahead in range(1, until - step + 1):
+            bare = self.bare + (ahead - 1) * self.step_seconds
+            if self._due(step + ahead, credit=self.budget * bare - self.spent):
+                return step + ahead
+        return -1
+
+    def _due(self, step: int, *, credit: float) -> bool:
         if self.every is not None:
             return step % self.every == 0
         if self._in_startup and step in _GRID:
             return True
-        credit = self.budget * self.bare - self.spent
         if step in self._burst:
             return credit > -_BURST_DEBT * self._cost
         return self.samples > 0 and self._cost > 0 and credit >= self._cost

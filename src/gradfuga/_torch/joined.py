@@ -56,3 +56,20 @@ AnyOptimizer = Optimizer | Joined | KerasOptimizer | HandOptimizer
 def name_of(optimizer: AnyOptimizer) -> str:
     """Return the class name of an optimizer, of those that are joined, or "by hand"."""
     return type(optimizer).__name__ if isinstance(optimizer, Optimizer) else optimizer.name
+
+
+def settings_of(optimizer: AnyOptimizer) -> dict[str, float]:
+    """Return the optimizer's numbers: the largest learning rate, the first group's others."""
+    out: dict[str, float] = {}
+    groups = optimizer.param_groups
+    for name, value in groups[0].items():
+        if isinstance(value, bool | int | float) or (
+            isinstance(value, Tensor) and value.numel() == 1 and value.is_cpu
+        ):
+            out[name] = float(value)
+        elif name == "betas" and isinstance(value, tuple):
+            out["beta1"], out["beta2"] = float(value[0]), float(value[1])
+    rates = [group["lr"] for group in groups if isinstance(group.get("lr"), int | float)]
+    if rates:
+        out["lr"] = float(max(rates))
+    return out

@@ -12,6 +12,7 @@ from torch.autograd.graph import Node
 
 from ..flow import base_name
 from .norms import Measured, settled
+from .sharding import whole
 from .spies import RootCall
 
 _MEAN, _SUM = 1, 2  # torch's codes for the reduction of a loss
@@ -129,7 +130,8 @@ def _saved(node: Node, name: str) -> Tensor | None:
         value = getattr(node, f"_saved_{name}", None)
     except RuntimeError:  # changed in place, freed, or a checkpoint that unpacks only once
         return None
-    return value.detach() if isinstance(value, Tensor) else None
+    here = whole(value) if isinstance(value, Tensor) else None
+    return here.detach() if here is not None else None
 
 
 def _columns(target: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .._types import SourceLine
 from ..flow import Edge, FlowGraph, Op, OpRole, snake_name
+from .sharding import class_of
 from .sources import built_at, line_of
 from .spies import Span
 from .walk import Walk
@@ -86,7 +87,9 @@ def names_of(
     wanted = {id(parameter) for parameter in optimized}
     seen: dict[int, tuple[str, nn.Module]] = {}
     searched = [*candidates, *(variables() if frames else ())]
-    for name, module in searched:
+    for name, wrapped in searched:
+        averaged = isinstance(wrapped, nn.parallel.DistributedDataParallel)
+        module: nn.Module = wrapped.module if averaged else wrapped
         if not seen.get(id(module), ("",))[0]:  # a variable's name rather than none
             seen[id(module)] = (name, module)
     held = [
@@ -124,7 +127,7 @@ def names_of(
             parameters.setdefault(value, []).append(name)
     for place, parameter in enumerate(optimized):
         parameters.setdefault(id(parameter), [f"parameter_{place}"])
-    model = " + ".join(type(module).__name__ for _, module in chosen)
+    model = " + ".join(class_of(module).__name__ for _, module in chosen)
     named = _told_apart(parameters)
     return Names(named, modules, model, tensors)
 
@@ -290,7 +293,7 @@ def build_graph(
     for place, node in enumerate(walk.nodes):
         span = owned_by[place]
         line, in_container = lines[place]
-        kind = type(span.module).__name__ if span is not None else ""
+        kind = class_of(span.module).__name__ if span is not None else ""
         built: SourceLine | None = None
         if span is not None and read_sources and _is_ready_made(span.module):
             built = built_at(kind, names.of_module(span.module), files)
@@ -326,7 +329,7 @@ def build_graph(
 
 def _is_ready_made(module: nn.Module) -> bool:
     """Whether the user has only built the module: its forward is a library's."""
-    return type(module).__module__.startswith(("torch.", "keras."))
+    return class_of(module).__module__.startswith(("torch.", "keras."))
 
 
 def _unique(plain: Mapping[int, str], *, layers: set[int]) -> dict[int, str]:

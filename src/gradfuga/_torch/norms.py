@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .sharding import local
+
 # A value that was measured: a number where the tensor lived on the CPU, a 0-d tensor on its
 # device elsewhere. Nothing on the hot path waits for a device.
 Measured = float | Tensor
@@ -18,7 +20,8 @@ _FULL = frozenset({torch.float32, torch.float64, torch.complex64, torch.complex1
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """Return the values that a norm must see: those stored, for a sparse tensor."""
+    """Return the values that a norm must see: those stored, for a sparse tensor; those here."""
+    tensor = local(tensor)
     if tensor.layout is torch.strided:
         return tensor
     return tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.values()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -10,9 +11,10 @@ import torch
 from .._types import Kind
 from .joined import AnyOptimizer
 from .naming import Names
-from .norms import Measured, norms
+from .norms import Measured, joint, norms
 from .parameters import (
     Before,
+    SeenGradient,
     adagrad_shares,
     attenuation,
     nonfinite_count,
@@ -21,8 +23,77 @@ from .parameters import (
 )
 from .recorder import Key, Recorder
 from .rounding import swallowed_shares
+from .scaling import Scaled, unscaled
 
 _FLOAT32_BYTES = 4
+
+Column = Sequence[Measured | None]  # a value for each parameter, None where it has none
+Columns = Mapping[tuple[Kind, str], Column]
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """The parameters at one sampled step: of each the part that lies in this process.
+
+    Attributes:
+        columns: what is recorded of each, by kind and statistic.
+        given: |gradient| as the optimizer got it.
+        stale: |gradient| as the step before had left it, 0 where that is not known.
+    """
+
+    columns: Columns
+    given: Column
+    stale: Column
+
+    @property
+    def unclipped(self) -> Column:
+        """|gradient| of each as the backward pass left it."""
+        return self.columns[Kind.WEIGHT_GRAD, "norm"]
+
+
+@torch.no_grad()
+def measure_tier(
+    optimizer: AnyOptimizer,
+    before: Before,
+    seen: Mapping[int, SeenGradient],
+    stale: Mapping[int, Measured],
+    scaled: Scaled | None,
+) -> Tier:
+    """Measure the parameters after a step.
+
+    Args:
+        optimizer: it has just stepped.
+        before: the weights as they were; used up.
+        seen: the gradients as the backward pass left them, by the identity of their parameter.
+        stale: |gradient| of each just before the pass, likewise.
+        scaled: what a gradient scaler has multiplied them by.
+    """
+    parameters = before.parameters
+    held = tuple(zip(parameters, before.gradient, strict=True))
+    columns: dict[tuple[Kind, str], Column] = {}
+    columns[Kind.WEIGHT_GRAD, "norm"] = [
+        unscaled(seen[id(p)].norm, scaled) if id(p) in seen else given for p, given in held
+    ]
+    columns[Kind.WEIGHT, "norm"] = norms(before.weights)
+    if any(weight.element_size() < _FLOAT32_BYTES for weight in before.weights):
+        shares, wanted = swallowed_shares(optimizer, before)
+        columns[Kind.UPDATE, "swallowed"] = shares
+        columns[Kind.UPDATE, "wanted_norm"] = wanted
+    columns[Kind.UPDATE, "norm"] = update_norms(before)
+    gradients = [(p.grad, given) for p, given in held]
+    columns[Kind.WEIGHT_GRAD, "zero_fraction"] = [
+        None if gradient is None else zero_share(gradient) for gradient, _ in gradients
+    ]
+    columns[Kind.WEIGHT_GRAD, "nonfinite"] = [
+        None if gradient is None else nonfinite_count(gradient, norm)
+        for gradient, norm in gradients
+    ]
+    columns[Kind.UPDATE, "attenuation"] = attenuation(optimizer, parameters)
+    decayed = adagrad_shares(optimizer, parameters)
+    if decayed:
+        columns[Kind.UPDATE, "adagrad_share"] = decayed
+    left = [unscaled(stale.get(id(p), 0.0), scaled) for p in parameters]
+    return Tier(columns, before.gradient, left)
 
 
 @final
@@ -34,52 +105,39 @@ class ParameterRows:
         self._paths: tuple[str, ...] = ()
         self._keys: dict[tuple[Kind, str], tuple[Key, ...]] = {}
 
-    @torch.no_grad()
-    def write(
-        self,
-        step: int,
-        optimizer: AnyOptimizer,
-        names: Names,
-        before: Before,
-        unclipped: Sequence[Measured | None],
-    ) -> None:
-        """Record weight, gradient and real update of every parameter.
+    def write(self, step: int, before: Before, names: Names, tier: Tier) -> None:
+        """Record what was measured of every parameter.
 
         Args:
             step: its number.
-            optimizer: it has just stepped.
+            before: whose parameters these are.
             names: of the parameters.
-            before: the weights as they were; used up.
-            unclipped: |gradient| of each parameter as the backward pass left it, None for none.
+            tier: what was measured of them.
         """
         paths = tuple([names.of(p) for p in before.parameters])
         if paths != self._paths:
             self._paths, self._keys = paths, {}
-        self._column(step, Kind.WEIGHT_GRAD, "norm", unclipped)
-        self._column(step, Kind.WEIGHT, "norm", norms(before.weights))
-        if any(weight.element_size() < _FLOAT32_BYTES for weight in before.weights):
-            shares, wanted = swallowed_shares(optimizer, before)
-            self._column(step, Kind.UPDATE, "swallowed", shares)
-            self._column(step, Kind.UPDATE, "wanted_norm", wanted)
-        self._column(step, Kind.UPDATE, "norm", update_norms(before))
-        zeros: list[Measured | None] = [None] * len(paths)
-        broken = zeros.copy()
-        for place, parameter in enumerate(before.parameters):
-            gradient = parameter.grad
-            if gradient is not None:
-                zeros[place] = zero_share(gradient)
-                broken[place] = nonfinite_count(gradient, before.gradient[place])
-        self._column(step, Kind.WEIGHT_GRAD, "zero_fraction", zeros)
-        self._column(step, Kind.WEIGHT_GRAD, "nonfinite", broken)
-        left = attenuation(optimizer, before.parameters)
-        self._column(step, Kind.UPDATE, "attenuation", left)
-        decayed = adagrad_shares(optimizer, before.parameters)
-        if decayed:
-            self._column(step, Kind.UPDATE, "adagrad_share", decayed)
+        for (kind, statistic), column in tier.columns.items():
+            self._column(step, kind, statistic, column)
 
-    def _column(
-        self, step: int, kind: Kind, statistic: str, values: Sequence[Measured | None]
-    ) -> None:
+    def write_ratios(self, step: int, tier: Tier, *, clipped: bool, aged: bool) -> None:
+        """Record what of the whole gradient clipping left, and what of it was there before.
+
+        Args:
+            step: its number.
+            tier: what was measured.
+            clipped: whether the gradient was seen before clipping.
+            aged: whether it was seen before the backward pass.
+        """
+        whole = joint(tier.unclipped)
+        if clipped and 0.0 < whole < float("inf"):
+            share = joint(tier.given) / whole
+            self._recorder.add(step, "optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", share)
+        if aged and whole > 0.0:
+            share = joint(tier.stale) / whole
+            self._recorder.add(step, "optimizer", Kind.WEIGHT_GRAD, "stale", share)
+
+    def _column(self, step: int, kind: Kind, statistic: str, values: Column) -> None:
         """Record one statistic of every parameter that has it."""
         keys = self._keys.get((kind, statistic))
         if keys is None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .joined import AnyOptimizer
 from .norms import Measured, dense, norms
+from .sharding import local
 
 # A mean share over this many values has a standard error of at most 0.016, as a rule far less.
 _MOST_ATTENUATED = 1_024
@@ -49,6 +50,7 @@ class SeenGradient:
 
     def is_still(self, gradient: Tensor) -> bool:
         """Whether `gradient` is the tensor that was measured, unchanged."""
+        gradient = local(gradient)
         return self.tensor() is gradient and self.version == gradient._version  # noqa: SLF001
 
 
@@ -65,7 +67,7 @@ def trainable(optimizer: AnyOptimizer) -> tuple[Tensor, ...]:
 @torch.no_grad()
 def see_gradients(parameters: Iterable[Tensor]) -> dict[int, SeenGradient]:
     """Measure the gradients that are there, by the identity of their parameter."""
-    held = [(id(p), gradient) for p in parameters if (gradient := p.grad) is not None]
+    held = [(id(p), local(gradient)) for p in parameters if (gradient := p.grad) is not None]
     measured = norms([gradient for _, gradient in held])
     return {
         key: SeenGradient(weakref.ref(gradient), gradient._version, norm)  # noqa: SLF001
@@ -127,6 +129,7 @@ def merged(pieces: Sequence[Before]) -> Before:
 
 
 def _copies(parameters: Sequence[Tensor], spare: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    parameters = [local(p) for p in parameters]
     alike = len(spare) == len(parameters) and all(
         copy.shape == p.shape and copy.dtype == p.dtype and copy.device == p.device
         for copy, p in zip(spare, parameters, strict=True)
@@ -158,7 +161,7 @@ def update_norms(before: Before) -> list[Measured]:
         if not places:
             continue
         copies = [before.weights[n].float() if widen else before.weights[n] for n in places]
-        torch._foreach_sub_(copies, [before.parameters[n] for n in places])
+        torch._foreach_sub_(copies, [local(before.parameters[n]) for n in places])
         for place, norm in zip(places, norms(copies), strict=True):
             out[place] = norm
     return out
@@ -210,7 +213,7 @@ def attenuation(optimizer: AnyOptimizer, parameters: Sequence[Tensor]) -> list[M
             eps = eps * (1.0 - float(betas[1]) ** taken) ** 0.5  # the bias correction of √v
         if second.is_complex():  # real and imaginary parts have a moment each
             second = torch.view_as_real(second)
-        root = _some(second, _MOST_ATTENUATED).to(torch.float64).sqrt()
+        root = _some(local(second), _MOST_ATTENUATED).to(torch.float64).sqrt()
         moving = torch.count_nonzero(root).clamp_min(1)
         out.append((root / (root + eps)).nansum() / moving)  # NaN: 0/0 where epsilon is zero
     return out
@@ -226,12 +229,12 @@ def adagrad_shares(optimizer: AnyOptimizer, parameters: Sequence[Tensor]) -> lis
     out: list[Measured | None] = []
     for parameter in parameters:
         total = optimizer.state.get(parameter, {}).get("sum")
-        gradient = parameter.grad
+        gradient = local(parameter.grad) if parameter.grad is not None else None
         strided = gradient is not None and gradient.layout is torch.strided
         if not isinstance(total, Tensor) or gradient is None or not strided:
             out.append(None)
             continue
-        root = _some(total, _MOST_ATTENUATED).to(torch.float64).sqrt()
+        root = _some(local(total), _MOST_ATTENUATED).to(torch.float64).sqrt()
         size = _some(gradient, _MOST_ATTENUATED).to(torch.float64).abs()
         moving = torch.count_nonzero(size).clamp_min(1)
         out.append((size / root.clamp_min(1e-300)).sum() / moving)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from .._contracts import AbstractSink
 from .cadence import Cadence
+from .collective import rank
 from .joined import AnyOptimizer
 from .parameters import trainable
 from .parts import Parts
@@ -82,7 +83,8 @@ class Roll:
                 if len(self.trainings) >= _MOST_TRAININGS:
                     return None
                 number = len(self.trainings)
-                folder = self._folder / str(number) if self._folder is not None else None
+                recorded = self._folder is not None and rank() == 0
+                folder = self._folder / str(number) if recorded else None  # type: ignore[operator]
                 known = Training(
                     optimizer,
                     cadence=Cadence(budget=self._budget, every=self._every),

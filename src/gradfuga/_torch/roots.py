@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .norms import Measured
+from .sharding import whole
 
 
 def roots_of(args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[Tensor]:
@@ -24,6 +25,10 @@ def loss_of(
     roots: Sequence[Tensor], args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> Measured | None:
     """Return the loss: the sum of the scalars that backward starts from, None for others."""
+    held = [whole(root) for root in roots]
+    roots = [root for root in held if root is not None]
+    if len(roots) < len(held):
+        return None
     if not roots or any(root.numel() != 1 or root.is_complex() for root in roots):
         return None
     if roots[0].is_cpu:

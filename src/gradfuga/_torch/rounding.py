@@ -11,6 +11,7 @@ from torch import Tensor
 from .joined import AnyOptimizer
 from .norms import Measured, norm
 from .parameters import Before
+from .sharding import local
 
 _FLOAT32_BYTES = 4
 
@@ -37,14 +38,16 @@ def swallowed_shares(
         half = weight.element_size() < _FLOAT32_BYTES
         if half and parameter.grad is not None and weight.dtype == parameter.dtype:
             group = groups.get(id(parameter), {})
-            step = _step(parameter.grad, optimizer.state.get(parameter, {}), group)
+            state = optimizer.state.get(parameter, {})
+            here = {k: local(v) if isinstance(v, Tensor) else v for k, v in state.items()}
+            step = _step(local(parameter.grad), here, group)
         if step is None:
             shares.append(None)
             wanted.append(None)
             continue
         moving = step != 0
         count = moving.sum()
-        lost = (moving & (weight == parameter)).sum()
+        lost = (moving & (weight == local(parameter))).sum()
         share = lost / count.clamp_min(1)
         shares.append(share.item() if share.is_cpu else share)
         wanted.append(norm(step))

@@ -23,6 +23,7 @@ from .parameters import SeenGradient, see_gradients
 from .parts import Parts
 from .quiet import quiet_ops
 from .rerun import RecurrentCall
+from .sharding import gathered, local, whole
 from .spies import RootCall, Span
 from .vocabulary import MATCHED_OUTPUTS, is_native
 from .walk import Walk, walk
@@ -106,7 +107,7 @@ class Tape:
         statistics: Mapping[str, Sequence[AbstractStatistic]],
         parts: Parts,
     ) -> None:
-        path = walk(roots)
+        path = walk(roots, gathered(call.module for call in calls))
         self.record = TapeRecord(
             walk=path,
             spans=tuple(spans),
@@ -183,8 +184,9 @@ class Tape:
     ) -> None:
         record = self.record
         present = [gradient for gradient in grad_outputs if gradient is not None]
-        if not present:
-            return
+        if not present or any(whole(gradient) is None for gradient in present):
+            return  # of a tensor that is spread over processes only a part is here
+        present = [local(gradient) for gradient in present]
         record.gradient[place] = _add(record.gradient.get(place), _joint(present))
         record.shapes[place] = tuple(present[0].shape)
         call = self._sequences.get(place)
@@ -192,7 +194,7 @@ class Tape:
             record.read[call.made_by] = _read_steps(present[0], call)
         for slot in self._shared.get(place, ()):
             gradient = grad_inputs[slot] if slot < len(grad_inputs) else None
-            if gradient is not None:
+            if gradient is not None and whole(gradient) is not None:
                 record.edges[place, slot] = norm(gradient)
         if not is_native(node.name()):
             return  # a user's own function may have any name and save anything
@@ -212,7 +214,7 @@ class Tape:
                     partial(_saved, node),
                     partial(_setting, node),
                     present[0],
-                    grad_inputs,
+                    tuple([g if g is None else whole(g) for g in grad_inputs]),
                 )
                 measured = statistic.measure(view)
             except Exception as error:  # noqa: BLE001
@@ -245,7 +247,7 @@ def _saved(node: Node, name: str) -> Tensor | None:
         value = getattr(node, f"_saved_{name}", None)
     except RuntimeError:  # changed in place, freed, or a checkpoint that unpacks only once
         return None
-    return value if isinstance(value, Tensor) else None
+    return whole(value) if isinstance(value, Tensor) else None
 
 
 def _setting(node: Node, name: str) -> float | None:

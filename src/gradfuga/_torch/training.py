@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from .._types import Kind
 from ..readings import Readings, RunRecord
 from .cadence import Cadence
+from .collective import AGREED_EVERY, Team, trained_together
 from .glimpse import Glimpse
-from .joined import AnyOptimizer, name_of
+from .joined import AnyOptimizer, name_of, settings_of
 from .naming import Names, names_of
-from .norms import Measured, joint
+from .norms import Measured
 from .parameter_records import ParameterRecords
-from .parameter_rows import ParameterRows
+from .parameter_rows import ParameterRows, Tier, measure_tier
 from .parameters import Before, SeenGradient, before_step, given_norms, kept, trainable
 from .parts import Parts
 from .recorder import Recorder
@@ -82,6 +83,7 @@ class Training:
         self._script = script
         self._model = weakref.ref(model) if model is not None else None
         self._names: Names | None = None
+        self._team: Team | None = None  # the other processes, where several train one model
         self.tapes = TapeRows(recorder, parts)
         self._parameters = ParameterRecords()
         self._sampled: list[int] = []
@@ -192,7 +194,7 @@ class Training:
         loss = _mean(losses)
         if loss is not None:
             loss = unscaled(loss, self._scaled)
-            self.recorder.loss(step, loss)
+            self._take_loss(step, loss, entries)
         seen = [entry.glimpsed for entry in entries]
         glimpsed = self.tapes.losses.write_glimpse(step, seen, self._scaled)
         if self._before is not None:
@@ -205,6 +207,8 @@ class Training:
             self._source_tries += 1
             self._sampled.append(step)
             self._sampled = self.recorder.thin(self._sampled)
+        if self._team is not None and not sampled and step % AGREED_EVERY == 0:
+            self._agree(step)
         if sampled or step % 64 == 0:
             self.recorder.collect()
         if loss is not None and isinstance(loss, float):
@@ -218,9 +222,36 @@ class Training:
         seconds = now - self._last_end if self._last_end is not None else ours
         self.cadence.note(step, seconds=seconds, ours=ours, sampled=sampled, glimpsed=glimpsed)
         self._last_end = now
-        self.due = self.cadence.due(self.steps)
+        team = self._team if self._team is not None and self._team.decides else None
+        self.due = (team or self.cadence).due(self.steps)
         if sampled or step % 64 == 0:
             self.recorder.flush(lambda: (self.tapes.graph, self.record()))
+
+    # -- several processes -----------------------------------------------------------------
+
+    def _take_loss(self, step: int, loss: Measured, entries: Sequence[Entry]) -> None:
+        """Record a loss, or keep it until those of the other processes are known."""
+        if self._team is None and self._before is not None and not self._sampled:
+            records = [entry.record for entry in entries if entry.record is not None]
+            called = [call.module for record in records for call in record.calls]
+            if trained_together(self._before.parameters, called):
+                self._team = Team(self._before.parameters, parts=self._parts)
+        if self._team is not None:
+            self._team.hold(step, loss)
+        else:
+            self.recorder.loss(step, loss)
+
+    def _agree(self, step: int, tier: Tier | None = None) -> Tier | None:
+        """Exchange what was measured; return the parameters as wholes, None where unknown."""
+        team = self._team
+        assert team is not None
+        until = (step // AGREED_EVERY + 1) * AGREED_EVERY
+        agreed = team.agree(self.cadence.next_due(step, until=until), tier)
+        for earlier, loss in agreed.losses if agreed is not None else team.left():
+            self.recorder.loss(earlier, loss)
+        if agreed is not None:
+            return agreed.tier
+        return None if team.sharded else tier
 
     def _watch_level(self, step: int, loss: float) -> None:
         """Ask for denser samples where the loss leaves its recent level."""
@@ -237,7 +268,7 @@ class Training:
     def _sample(
         self, step: int, optimizer: AnyOptimizer, entries: Sequence[Entry], before: Before
     ) -> None:
-        self._settings = _settings(optimizer)
+        self._settings = settings_of(optimizer)
         record = next((entry.record for entry in entries if entry.record is not None), None)
         if record is not None and self._parts.work(_TAPE):
             try:
@@ -273,23 +304,18 @@ class Training:
     ) -> None:
         add, scaled = self.recorder.add, self._scaled
         seen = _seen(entries)
-        unclipped = [
-            unscaled(seen[id(p)].norm, scaled) if id(p) in seen else given
-            for p, given in zip(before.parameters, before.gradient, strict=True)
-        ]
-        self._rows.write(step, optimizer, names, before, unclipped)
-        self._parameters.note(names, before.parameters, unclipped, seen)
-        self._spare = kept(before.weights)
-        whole = joint(unclipped)
-        if 0.0 < whole < float("inf") and self._entries:
-            given = joint(before.gradient)
-            add(step, "optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", given / whole)
         first = next((entry.record for entry in entries if entry.record is not None), None)
-        if first is not None and whole > 0.0:
-            # of its own parameters only: a generator's pass also reaches its discriminator's
-            stale = [first.stale[id(p)] for p in before.parameters if id(p) in first.stale]
-            left = joint([unscaled(norm, scaled) for norm in stale])
-            add(step, "optimizer", Kind.WEIGHT_GRAD, "stale", left / whole)
+        # of its own parameters only: a generator's pass also reaches its discriminator's
+        stale = first.stale if first is not None else {}
+        tier: Tier | None = measure_tier(optimizer, before, seen, stale, scaled)
+        self._spare = kept(before.weights)
+        if self._team is not None:
+            tier = self._agree(step, tier)
+        if tier is not None:
+            self._rows.write(step, before, names, tier)
+            self._parameters.note(names, before.parameters, tier.unclipped, seen)
+            clipped, aged = bool(self._entries), first is not None
+            self._rows.write_ratios(step, tier, clipped=clipped, aged=aged)
         if "lr" in self._settings:
             add(step, "optimizer", Kind.UPDATE, "learning_rate", self._settings["lr"])
         if scaled is not None:
@@ -328,6 +354,8 @@ class Training:
         last = self._sampled[-1] if self._sampled else 0
         for name, value in learned.items():
             self.recorder.add(last, "loss", Kind.LOSS, name, value)
+        for step, loss in self._team.left() if self._team is not None else ():
+            self.recorder.loss(step, loss)
         self.recorder.collect()
         self.recorder.flush(lambda: (self.tapes.graph, self.record()), force=True)
 
@@ -353,20 +381,3 @@ def _seen(entries: Sequence[Entry]) -> dict[int, SeenGradient]:
             seen.update(entry.record.weight_gradient)
         seen.update(entry.gradients)
     return seen
-
-
-def _settings(optimizer: AnyOptimizer) -> dict[str, float]:
-    """Return the optimizer's numbers: the largest learning rate, the first group's others."""
-    out: dict[str, float] = {}
-    groups = optimizer.param_groups
-    for name, value in groups[0].items():
-        if isinstance(value, bool | int | float) or (
-            isinstance(value, Tensor) and value.numel() == 1 and value.is_cpu
-        ):
-            out[name] = float(value)
-        elif name == "betas" and isinstance(value, tuple):
-            out["beta1"], out["beta2"] = float(value[0]), float(value[1])
-    rates = [group["lr"] for group in groups if isinstance(group.get("lr"), int | float)]
-    if rates:
-        out["lr"] = float(max(rates))
-    return out

@@ -61,6 +61,17 @@ MATCHED_OUTPUTS = {
 }
 
 
+# What torch.distributed puts on the tape: it moves the gradient between processes.
+_HANDED_ON = frozenset(
+    {
+        "RegisterPostBackwardFunctionBackward",
+        "_FromTorchTensorBackward",
+        "_ToTorchTensorBackward",
+        "RedistributeBackward",
+    }
+)
+
+
 def is_native(node: str) -> bool:
     """Whether the node is PyTorch's own: a user's `autograd.Function` has no number at its end.
 
@@ -73,4 +84,6 @@ def is_native(node: str) -> bool:
 
 def role_of(node: str) -> OpRole:
     """Return what the node does to the gradient; an unknown one is opaque, never guessed."""
+    if node in _HANDED_ON:
+        return OpRole.STRUCTURAL
     return _ROLE_OF.get(base_name(node), OpRole.OPAQUE) if is_native(node) else OpRole.OPAQUE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -51,11 +51,15 @@ class Walk:
         return hash((names, self.edges, leaves))
 
 
-def walk(roots: Sequence[Tensor]) -> Walk:
+def walk(roots: Sequence[Tensor], stands_for: Mapping[int, Tensor] | None = None) -> Walk:
     """Walk from the `grad_fn` of `roots` to every parameter, in backward order.
 
     An op whose inputs all come from parameters is weight-side: it belongs to the op that uses the
     weight, unless it is itself a layer (a layer fed with data that needs no gradient).
+
+    Args:
+        roots: what `backward` is called on.
+        stands_for: by the identity of a parameter that only stands for another one, that one.
     """
     starts = [root.grad_fn for root in roots if root.grad_fn is not None]
     order, following = _postorder(starts)
@@ -63,7 +67,8 @@ def walk(roots: Sequence[Tensor]) -> Walk:
     weight_side: dict[Node, tuple[Tensor, ...]] = {}
     for node in order:
         if node.name() == _LEAF:
-            weight_side[node] = (node.variable,)  # type: ignore[attr-defined]  # AccumulateGrad has it
+            variable: Tensor = node.variable  # type: ignore[attr-defined]  # AccumulateGrad has it
+            weight_side[node] = ((stands_for or {}).get(id(variable), variable),)
             continue
         nexts = [child for child, _ in following[node] if child is not None]
         if (

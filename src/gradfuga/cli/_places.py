@@ -62,13 +62,17 @@ def new_run_folder(name: str) -> Path | None:
     runs = Path.cwd() / RUNS
     if _why_unwritable(runs) is not None:
         return None
-    rank = os.environ.get("RANK")  # set by torchrun: its processes start in the same second
-    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}" + (f"-rank{rank}" if rank else "")
+    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder, number = runs / stem, 1
     while folder.exists():
         number += 1
         folder = runs / f"{stem}-{number}"
     return folder
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for its job: torchrun numbers those that it starts."""
+    return os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 def keep_out_of_git(folder: Path) -> None:

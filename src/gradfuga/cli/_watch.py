@@ -14,7 +14,7 @@ from .._messages import _, language
 from .._torch.launch import Program, launch
 from .._torch.launch_signals import next_signal_kills
 from ._delivery import Delivery, described
-from ._places import keep_out_of_git
+from ._places import is_first_process, keep_out_of_git
 from ._voice import say, terminal, warn
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class _Watch:
         if sys.platform != "win32":
             # Only this process is observed: a forked child would write into the same folder.
             os.register_at_fork(after_in_child=observer.abandon)
-        if self._folder is None:
+        if self._folder is None and is_first_process():
             with language(self._lang):
                 warn(_("No folder can be made here: what is seen stays in memory (see --out)."))
 
@@ -114,6 +114,11 @@ class _Watch:
         if self._concluded:
             return None
         self._concluded = True
+        if not is_first_process():
+            if self._observer is not None:
+                with suppress(Exception):  # the first process tells
+                    self._stop(self._observer, interrupted=interrupted)
+            return None
         if not interrupted:
             with suppress(Exception):  # a broken pipe is the interpreter's to report, at its end
                 sys.stdout.flush()

@@ -58,13 +58,14 @@ def run(
     """Run an unmodified training script and say whether its gradients flow.
 
     The script runs as under `python`: its arguments, output, exceptions, signals and exit
-    code stay what they are. What gradfuga has to say it says on stderr, after the script's end;
+    code stay what they are. Started by torchrun, the processes are read together and the first one
+    speaks. What gradfuga has to say it says on stderr, after the script's end;
     standard output belongs to the script alone. Only --fail-on changes the exit code, to 3, and
     only where the script itself ended well.
     """
     from .._torch.launch import Program, check
     from ._delivery import Delivery
-    from ._places import checked_run_folder, new_run_folder
+    from ._places import checked_run_folder, is_first_process, new_run_folder
     from ._watch import Cadence, run_watched
 
     program = Program(script, tuple(arguments or ()), module=module)
@@ -73,7 +74,10 @@ def run(
         check_lag(lag)
         delivery = Delivery.checked(json=json, report=report, fail_on=fail_on)
         check(program)
-        folder = new_run_folder(program.name) if out is None else checked_run_folder(out)
+        if not is_first_process():
+            delivery, folder = Delivery(), None
+        else:
+            folder = new_run_folder(program.name) if out is None else checked_run_folder(out)
     cadence = Cadence(every=every, budget=DEFAULT_BUDGET if budget is None else budget)
     deferred = context.obj
     assert isinstance(deferred, Deferred)
