@@ -1,0 +1,79 @@
+"""The trial from end to end on a tiny script, and how it is shown."""
+
+import json
+
+import jsonschema
+import pytest
+
+from _trial.conftest import HEALED, SICK, patched
+from gradfuga import trial
+from gradfuga._edits import Initialize, SetOptimizer, SwapActivation
+from gradfuga._errors import TrialError
+from gradfuga._types import Prescription, Safety
+from gradfuga.experiment import Treatment
+from gradfuga.report.document import dumps, schema
+from gradfuga.report.html import render_html
+from gradfuga.report.trial_text import render_trial
+
+
+def treatment(title, *edits, safety=Safety.UNSAFE, remedy="RX001"):
+    return Treatment(title, (Prescription(remedy, title, (), safety, edits),), safety=safety)
+
+
+TREATMENTS = (
+    treatment("swap", SwapActivation("relu"), Initialize("fan_in", 2**0.5)),
+    treatment("rate", SetOptimizer("lr", 2.0, relative=True), safety=Safety.SAFE, remedy="RX010"),
+    patched("import torch\nraise MemoryError('no')", title="breaks"),
+)
+
+
+@pytest.fixture
+def tried(tmp_path, monkeypatch, pool):
+    def on(source, **settings):
+        (tmp_path / "train.py").write_text(source, "utf-8")
+        monkeypatch.chdir(tmp_path)
+        return trial("train.py", budget="120steps", seeds=3, pool=pool, **settings)
+
+    return on
+
+
+def test_the_treatment_that_works_is_proven_and_shown(tried):
+    told = []
+    found = tried(SICK, treatments=TREATMENTS, tell=told.append)
+    assert found.proven, found.because
+    assert found.treated.treatment.title == "swap"
+    assert found.comparison.pairs == 3
+    assert found.comparison.interval[0] > 0.05
+    assert found.treated.reach > found.untreated.reach
+    broken = next(arm for arm in found.tried if arm.treatment.title == "breaks")
+    assert "MemoryError" in broken.failed
+    assert any("seeds itself" in note for note in found.notes)
+    document = json.loads(dumps(found.diagnosis, found))
+    jsonschema.validate(document, schema())
+    assert document["trial"]["proven"] is True
+    text = render_trial(found, color=False, width=80)
+    assert "swap" in text
+    assert max(map(len, text.splitlines())) <= 80
+    pytest.importorskip("bokeh")
+    page = render_html(found.diagnosis, found.trainings, found)
+    assert "trial-loss" in page
+    assert "trial-reach" in page
+
+
+def test_that_no_treatment_helped_is_a_result(tried):
+    found = tried(SICK, treatments=TREATMENTS[1:])
+    assert not found.proven
+    assert found.treated is None
+    assert found.because
+
+
+def test_a_script_that_learns_is_left_alone(tried):
+    found = tried(HEALED, treatments=TREATMENTS)
+    assert (found.proven, found.tried) == (False, ())
+    assert found.diagnosis.verdict.value == "healthy"
+
+
+def test_a_script_that_does_not_run_is_an_error_of_three_parts(tried):
+    with pytest.raises(TrialError, match="NameError") as caught:
+        tried("x = nothing\n")
+    assert caught.value.instead
