@@ -27,6 +27,7 @@ NOBODY_FED = 0.01
 # before the weights have moved. Healthy networks that start below the limit leave chance when
 # they have turned over .3 to .6 of their weights (evaluation of the decision rule).
 LEAVES_CHANCE = 0.3
+HAS_LEFT_CHANCE = 0.6
 ONE_TURNOVER = 1.0
 DECAYED = 0.5
 # Chosen: what a head's bias alone takes off a random start is less (log K plus the start's excess).
@@ -247,7 +248,7 @@ def has_time_axis(graph: FlowGraph) -> bool:
     return any(len(group) >= TIME_USES for group in graph.uses)
 
 
-def half_turned(case: Case) -> bool:
-    """Whether the median layer has turned its weights over once, or will not in this run."""
+def half_turned(case: Case, *, turnovers: float = ONE_TURNOVER) -> bool:
+    """Whether the median layer has turned its weights over so often."""
     known = case.turnovers[-1][np.isfinite(case.turnovers[-1])]
-    return bool(known.size) and float(np.median(known)) >= ONE_TURNOVER
+    return bool(known.size) and float(np.median(known)) >= turnovers

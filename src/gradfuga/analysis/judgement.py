@@ -21,6 +21,7 @@ from .._types import Axis, Severity, Verdict
 from .build import REACH_LIMIT, highest_reach, late_samples, lowest_reach
 from .case import Case
 from .conditions import (
+    HAS_LEFT_CHANCE,
     LEAVES_CHANCE,
     clear_fall,
     clipped_away,
@@ -54,6 +55,8 @@ LATE_SHARE = 0.25  # of the run lost to a low reach: worth a note (same evaluati
 UNREACHED = 0.25  # chosen: a part of the model that nobody leaves out of the loss on purpose
 LOST_SHARE = 0.02  # with poor progress: the reach heals early, the damage stays
 FEWEST_STEPS = 20
+# Chosen: ten times what counts as a training at all, before the data is blamed by exclusion.
+ENOUGH_STEPS = 200
 WORSE_THAN_CONSTANT = -1.0
 # A head on a frozen backbone is judged by what it learns; only one that learns nothing is asked
 # whether most of the model takes part in the training at all.
@@ -79,6 +82,7 @@ class Why(Enum):
     PROBABILITIES = "probabilities"
     FLOWS = "flows"
     NOTHING_FOUND = "nothing_found"
+    NOTHING_THERE = "nothing_there"
     HELD_BACK = "held_back"
     NOT_FED = "not_fed"
     STOPPED = "stopped"
@@ -257,8 +261,9 @@ def _fine_at_start(case: Case, *, seen_enough: bool) -> Judgement:
 def _flowing(case: Case, *, seen_enough: bool) -> Judgement:
     """Nothing was learned and nothing is known to be wrong: an exclusion, and never fatal.
 
-    Only a reference that learns the same examples is evidence against the network; one that
-    finds nothing has perhaps not seen enough of them.
+    A reference that learns the same examples is evidence against the network. One that finds
+    nothing has perhaps not seen enough of them: then only a long run whose gain is bound tightly
+    is evidence, and against the data.
     """
     progress = case.progress
     # that a reference model finds nothing to learn either is a second witness
@@ -273,6 +278,9 @@ def _flowing(case: Case, *, seen_enough: bool) -> Judgement:
         return _open(Why.LEARNS_WEAKLY)
     if not progress.nothing:
         return _open(Why.HIDDEN_BY_NOISE)
+    long = case.total_steps >= ENOUGH_STEPS and half_turned(case, turnovers=HAS_LEFT_CHANCE)
+    if nothing_there and long and progress.none:
+        return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.NOTHING_THERE)
     if nothing_there:
         return _open(Why.NOTHING_FOUND)
     return _open(Why.FLOWS_UNSETTLED)

@@ -70,6 +70,10 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
         Why.FLOWS: _("The network does not learn, although the gradient reaches every layer.")
         if whole
         else _("The network does not learn."),
+        Why.NOTHING_THERE: _(
+            "The network has learned nothing (u is at most {most:.3f}) although the gradient "
+            "flows, and a cheap reference model finds nothing in the same examples either."
+        ),
         Why.STOPPED: _(
             "The network does not learn: its weights have not moved since step {stopped}."
         ),
@@ -111,6 +115,7 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
         factor=times(place[1]),
         direction=_("smaller") if place[1] < 0 else _("larger"),
         steps=case.total_steps,
+        most=case.progress.most,
         stopped=stopped_step(case),
         reach=_back(case),
         length=memory_of(case).steps,
