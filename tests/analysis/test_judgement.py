@@ -73,18 +73,6 @@ STARVES = verdict("vanishing", Why.STARVES, "fatal", "depth")
 NOISY = IDLE.with_losses([BASELINE + 0.5 * (-1) ** step for step in range(100)])
 WEAKLY = NOISY.reading("loss", Kind.LOSS, "gain", dict.fromkeys(range(50, 100), 0.04))
 
-# a long run that is known to have gained nothing, on examples that teach a reference nothing either
-LONG = replace(IDLE.with_losses(STANDING * 3), sampled=tuple(range(0, 300, 10))).with_reference(0.0)
-
-
-def bound(*, none=True, steps=300, turned=9.0):
-    """Return the case of `LONG` whose progress is bound tightly, by pairs."""
-    case = at(LONG.case, turned=turned, steps=steps)
-    return replace(case, progress=replace(case.progress, none=none))
-
-
-NOTHING_THERE = verdict("stalled", Why.NOTHING_THERE, "serious")
-
 EVERY_REASON = {
     "no step": (Readings(), UNCLEAR[Why.NOTHING_SEEN]),
     "no sample": (NONE_SAMPLED, UNCLEAR[Why.NOTHING_SEEN]),
@@ -159,8 +147,6 @@ EVERY_REASON = {
         IDLE.with_reference(0.0),
         UNCLEAR[Why.NOTHING_FOUND],
     ),
-    "long, nothing there": (bound(), NOTHING_THERE),
-    "long, a bound that is not tight": (bound(none=False), UNCLEAR[Why.NOTHING_FOUND]),
     "moves no more": (stopped(IDLE, after=16), STALLED[Why.STOPPED]),
     "poor and moves no more": (stopped(POOR, after=16), verdict("stalled", Why.STOPPED, "serious")),
     "a weak signal": (WEAKLY, WEAK),
@@ -285,13 +271,6 @@ THRESHOLDS = {
         TOO_SHORT,
         UNCLEAR[Why.NOTHING_FOUND],
     ),
-    "has left chance": (
-        lambda v: bound(turned=v),
-        0.6,
-        BELOW,
-        NOTHING_THERE,
-        UNCLEAR[Why.NOTHING_FOUND],
-    ),
     "a telling reference": (lambda v: IDLE.with_reference(v).case, 0.1, BELOW, STANDS, FLOWS),
 }
 
@@ -302,11 +281,6 @@ def test_a_threshold_flips_exactly_at_its_value(name):
     assert judge(made(a_bit(value, -beyond))) == at_it
     assert judge(made(value)) == at_it
     assert judge(made(a_bit(value, beyond))) == past_it
-
-
-@pytest.mark.parametrize(("steps", "why"), [(199, Why.NOTHING_FOUND), (200, Why.NOTHING_THERE)])
-def test_the_data_is_blamed_by_exclusion_after_200_steps(steps, why):
-    assert judge(bound(steps=steps)).why is why
 
 
 ENOUGH = {
