@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("_edits", "_sentences", "_types", "flow", "readings", "experiment", "_contracts", "_catalog"),
     ("analysis",),
     ("stats", "rules", "remedies", "sinks"),
-    ("_torch",),
+    ("_torch", "patch"),
     ("_observe", "_diagnose", "_prescribe", "_repair", "_trial"),
     ("report", "integrations"),
     ("cli", "__main__"),

@@ -1,0 +1,1 @@
+"""Write edits into a user's source, formatting kept (LibCST)."""

@@ -1,0 +1,288 @@
+"""From edits to a patched copy of a user's file, and a unified diff of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import libcst as cst
+
+from .._edits import (
+    AddSkip,
+    ClearGradients,
+    ClipGradient,
+    Edit,
+    Initialize,
+    InsertNormalization,
+    MoveNormalization,
+    ReplaceRecurrent,
+    SetBias,
+    SetGateBias,
+    SetOptimizer,
+    SwapActivation,
+    Unfreeze,
+    UseLogits,
+    WarmUp,
+)
+from .._messages import _
+from ..theory.isometric_activation import isometric
+from . import training
+from ._names import CLASS_OF, statements
+from .activations import HELPER, SwapActivations, kinds_of
+from .layers import RESIDUAL, SKIP, AddSkips, ChangeConstructor, Normalize
+
+_INLINE = (SwapActivation, InsertNormalization, AddSkip, MoveNormalization, ReplaceRecurrent)
+
+
+class _UnplacedError(Exception):
+    """The source has no place for an edit; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A patched source. Whether it helps is not known until it has been run.
+
+    Attributes:
+        source: the whole file, patched.
+        diff: unified, as `git apply` reads it; "" where nothing changed.
+        placed: the edits that are in it.
+        unplaced: those that are not, and why.
+    """
+
+    source: str
+    diff: str
+    placed: tuple[Edit, ...]
+    unplaced: tuple[tuple[Edit, str], ...]
+
+
+def patch_source(
+    source: str, filename: str, edits: Sequence[Edit], *, lines: Collection[int] = ()
+) -> Patch:
+    r"""Write `edits` into `source`, its formatting kept.
+
+    Args:
+        source: of one Python file.
+        filename: as the diff shall name it, relative to where it is applied.
+        edits: in order. Those that change expressions go first, so that `lines` stay true.
+        lines: line numbers where activations act or are built, as a diagnosis names them; none
+            means wherever they are hidden ones.
+
+    Returns:
+        The patched source with its diff; what found no place is listed with the reason.
+
+    Example:
+        >>> from gradfuga._edits import SetOptimizer
+        >>> change = SetOptimizer("lr", 0.1, relative=True)
+        >>> patch_source("o = SGD(p, lr=0.5)\n", "a.py", [change]).source
+        'o = SGD(p, lr=0.05)\n'
+    """
+    try:
+        module = cst.parse_module(source)
+    except cst.ParserSyntaxError:
+        why = _("The file cannot be read as Python.")
+        return Patch(source, "", (), tuple((edit, why) for edit in edits))
+    helpers: list[str] = []
+    placed: list[Edit] = []
+    unplaced: list[tuple[Edit, str]] = []
+    for edit in sorted(edits, key=lambda each: not isinstance(each, _INLINE)):
+        try:
+            module = _place(module, edit, lines, helpers)
+            placed.append(edit)
+        except _UnplacedError as error:
+            unplaced.append((edit, str(error)))
+    if helpers:
+        module = _behind_imports(module, "".join(dict.fromkeys(helpers)))
+    return Patch(module.code, _diff(source, module.code, filename), tuple(placed), tuple(unplaced))
+
+
+def _place(
+    module: cst.Module, edit: Edit, lines: Collection[int], helpers: list[str]
+) -> cst.Module:
+    match edit:
+        case SwapActivation():
+            return _swap(module, edit, lines, helpers)
+        case InsertNormalization():
+            normalize = Normalize(edit, lines)
+            return _kept(cst.MetadataWrapper(module).visit(normalize), normalize.changed)
+        case AddSkip(learned=False):
+            return _skip(module, edit, helpers)
+        case ReplaceRecurrent(to="gru"):
+            gru = ChangeConstructor({"RNN"}, to="GRU", drop="nonlinearity")
+            return _kept(module.visit(gru), gru.changed)
+        case MoveNormalization(to="pre"):
+            blocks = {"TransformerEncoderLayer", "TransformerDecoderLayer"}
+            first = ChangeConstructor(blocks, add="norm_first=True")
+            return _kept(module.visit(first), first.changed)
+        case SetOptimizer():
+            option = training.SetOption(edit)
+            return _kept(module.visit(option), option.changed)
+        case UseLogits():
+            logits = training.UseLogits()
+            changed = module.visit(logits)
+            if logits.softmax and logits.outputs == logits.softmax and not logits.losses:
+                return changed  # cross entropy takes logits already
+            return _kept(changed, min(logits.losses, logits.outputs))
+        case ClipGradient(method="norm"):
+            clip = "torch.nn.utils.clip_grad_norm_"
+            call = f"{clip}({{model}}.parameters(), {edit.threshold:g})\n"
+            return _beside(module, lambda m: {"before_step": call.replace("{model}", m)})
+        case ClearGradients():
+            return _beside(module, lambda _m: {"after_step": "{optimizer}.zero_grad()\n"})
+        case WarmUp():
+            rises = "torch.optim.lr_scheduler.LinearLR"
+            return _beside(
+                module,
+                lambda _m: {
+                    "after_build": f"warm_up = {rises}({{optimizer}}, 1 / {edit.steps}, "
+                    f"total_iters={edit.steps - 1})\n",
+                    "after_step": "warm_up.step()\n",
+                },
+            )
+        case Initialize() | SetBias() | SetGateBias() | Unfreeze():
+            return _beside(module, lambda m: {"before_build": _loop(edit, m)})
+        case _:
+            raise _UnplacedError(_("This edit has no form in source; it is told in words."))
+
+
+def _kept(module: cst.Module, changed: int) -> cst.Module:
+    if not changed:
+        raise _UnplacedError(_("The source has no place that fits the edit."))
+    return module
+
+
+def _swap(
+    module: cst.Module, edit: SwapActivation, lines: Collection[int], helpers: list[str]
+) -> cst.Module:
+    kinds = kinds_of(edit, module)
+    affine = isometric(edit.to) if edit.normalized else None
+    stretch = None if affine is None else (affine.stretch, affine.shift)
+    if edit.to not in CLASS_OF or not kinds:
+        raise _UnplacedError(_("The source does not tell which activation is meant."))
+    changed, swap = module, None
+    for where in (lines, ()) if lines else ((),):  # a choice by name acts elsewhere
+        swap = SwapActivations(edit, kinds, where, stretch)
+        changed = cst.MetadataWrapper(module).visit(swap)
+        if swap.changed:
+            break
+    assert swap is not None
+    if swap.helper and affine is not None:
+        sign = "-" if affine.shift < 0.0 else "+"
+        values = {"stretch": affine.stretch, "sign": sign, "shift": abs(affine.shift)}
+        helpers.append(HELPER.format(name=swap.helper, phi=edit.to, **values))
+    return _kept(changed, swap.changed)
+
+
+def _skip(module: cst.Module, edit: AddSkip, helpers: list[str]) -> cst.Module:
+    skips = AddSkips(edit)
+    changed = module.visit(skips)
+    count = max(len(edit.paths), skips.blocks, 1)
+    scale = f"{(count**-0.5 if edit.scale is None else edit.scale):.4g}"
+    if skips.blocks:
+        helpers.append(RESIDUAL.format(scale=scale))
+    if skips.calls:
+        helpers.append(SKIP.format(scale=scale))
+    return _kept(changed, skips.blocks + skips.calls)
+
+
+def _beside(module: cst.Module, texts: Callable[[str], dict[str, str]]) -> cst.Module:
+    """Insert statements beside the optimizer; the first argument of `texts` is the model."""
+    found = training.FindOptimizer()
+    module.visit(found)
+    if not found.variable:
+        raise _UnplacedError(_("The source does not show where the optimizer is built."))
+    wanted = {k: v.replace("{optimizer}", found.variable) for k, v in texts(found.model).items()}
+    if not found.model and any(".parameters()" in v or ".modules()" in v for v in wanted.values()):
+        raise _UnplacedError(_("The source does not show whose parameters are trained."))
+    insert = training.Insert(found.variable, **wanted)
+    changed = module.visit(insert)
+    return _kept(changed, insert.changed if insert.changed >= len(_sides(wanted)) else 0)
+
+
+def _sides(wanted: Collection[str]) -> set[str]:
+    return {side.rpartition("_")[2] for side in wanted}
+
+
+def _loop(edit: Initialize | SetBias | SetGateBias | Unfreeze, model: str) -> str:
+    """Return statements that make the edit on the model, right before its optimizer is built."""
+    if isinstance(edit, Unfreeze):
+        return f"for p in {model}.parameters():\n    p.requires_grad_(True)\n"
+    if isinstance(edit, SetGateBias) or (isinstance(edit, Initialize) and edit.recurrent):
+        return _recurrent_loop(edit, model)
+    if edit.paths:
+        names = ", ".join(repr(path) for path in edit.paths)
+        comma = "," if len(edit.paths) == 1 else ""
+        head = f"for layer in map({model}.get_submodule, ({names}{comma})):\n"
+    else:
+        head = (
+            f"hidden_layers = [m for m in {model}.modules() if isinstance(m, "
+            f"(torch.nn.Linear, torch.nn.Conv2d))][:-1]\nfor layer in hidden_layers:\n"
+        )
+    if isinstance(edit, Initialize):
+        head += f"    {_drawn(edit, 'layer.weight')}\n"
+        bias = "torch.nn.init.zeros_(layer.bias)"
+    else:
+        bias = f"torch.nn.init.constant_(layer.bias, {edit.value:g})"
+    return f'{head}    if getattr(layer, "bias", None) is not None:\n        {bias}\n'
+
+
+def _drawn(edit: Initialize, weight: str) -> str:
+    gain = f"{edit.gain:.4g}"
+    init = "torch.nn.init"
+    if edit.gain == 0.0:
+        return f"{init}.zeros_({weight})"
+    return {
+        "fan_in": f"{init}.normal_({weight}, std={gain} / {weight}[0].numel() ** 0.5)",
+        "fan_average": f"{init}.xavier_normal_({weight}, gain={gain})",
+        "orthogonal": f"{init}.orthogonal_({weight}, gain={gain})",
+        "normal": f"{init}.normal_({weight}, std={gain})",
+        "identity": f"{init}.eye_({weight}).mul_({gain})",
+    }[edit.scheme]
+
+
+def _recurrent_loop(edit: SetGateBias | Initialize, model: str) -> str:
+    head = f"for name, p in {model}.named_parameters():\n"
+    if isinstance(edit, Initialize):
+        draw = _drawn(edit, "block")
+        return (
+            f'{head}    if "weight_hh" in name:\n'
+            f"        for block in p.data.split(p.shape[1]):\n            {draw}\n"
+        )
+    if edit.horizon is not None:
+        raise _UnplacedError(_("This edit has no form in source; it is told in words."))
+    # torch stacks gates: LSTM input, forget, cell, output; GRU reset, update, new
+    return (
+        f'{head}    if "bias_ih" in name or "bias_hh" in name:\n'
+        f'        gates = p.data.chunk(4 if "lstm" in type({model}.get_submodule('
+        f'name.rpartition(".")[0])).__name__.lower() else 3)\n'
+        f'        gates[1].fill_({edit.value:g} if "bias_ih" in name else 0.0)\n'
+    )
+
+
+def _behind_imports(module: cst.Module, text: str) -> cst.Module:
+    """Insert definitions behind the last import of the file's top."""
+    place = 0
+    for at, statement in enumerate(module.body):
+        if isinstance(statement, cst.SimpleStatementLine) and isinstance(
+            statement.body[0], cst.Import | cst.ImportFrom
+        ):
+            place = at + 1
+    new = statements("\n" + text)
+    if "from torch import nn" not in module.code and "import torch.nn as nn" not in module.code:
+        new = statements("\n" + text.replace("nn.", "torch.nn."))
+    body = [*module.body[:place], *new, *module.body[place:]]
+    return module.with_changes(body=body)
+
+
+def _diff(before: str, after: str, filename: str) -> str:
+    """Return a unified diff that `git apply` takes, also where a last line has no newline."""
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True),
+        after.splitlines(keepends=True),
+        f"a/{filename}",
+        f"b/{filename}",
+    )
+    marked = (
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    )
+    return "".join(marked)

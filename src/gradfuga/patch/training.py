@@ -1,0 +1,168 @@
+"""Change the training in source: the optimizer's options, its steps, the loss."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from .._edits import SetOptimizer
+from ._names import OPTIMIZERS, argument, called, code, last_name, statements
+
+
+class FindOptimizer(cst.CSTVisitor):
+    """Find the statement that builds the optimizer, its variable and the model's expression."""
+
+    def __init__(self) -> None:
+        self.variable = ""
+        self.model = ""
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        """Read ``optimizer = torch.optim.SGD(model.parameters(), ...)``."""
+        call = node.value
+        if not isinstance(call, cst.Call) or last_name(call.func) not in OPTIMIZERS:
+            return
+        given = argument(call, "params", 0)
+        if self.variable or given is None:
+            return
+        self.variable = code(node.targets[0].target)
+        if isinstance(given, cst.Call) and called(given) in ("parameters", "named_parameters"):
+            assert isinstance(given.func, cst.Attribute)
+            self.model = code(given.func.value)
+
+
+class SetOption(cst.CSTTransformer):
+    """Set or multiply one argument of every optimizer's constructor."""
+
+    def __init__(self, edit: SetOptimizer) -> None:
+        super().__init__()
+        self.edit = edit
+        self.changed = 0
+
+    def leave_Call(self, original: cst.Call, updated: cst.Call) -> cst.Call:
+        """Change one constructor."""
+        if last_name(original.func) not in OPTIMIZERS:
+            return updated
+        args = list(updated.args)
+        for at, each in enumerate(args):
+            by_name = each.keyword is not None and each.keyword.value == self.edit.option
+            second = each.keyword is None and not each.star and at == 1 and self.edit.option == "lr"
+            if by_name or second:
+                args[at] = each.with_changes(value=self._value(each.value))
+                self.changed += 1
+                return updated.with_changes(args=args)
+        if self.edit.relative or not args or any(each.star == "**" for each in args):
+            return updated  # what it would be multiplied with stands elsewhere
+        self.changed += 1
+        comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+        if not isinstance(args[-1].comma, cst.Comma):
+            args[-1] = args[-1].with_changes(comma=comma)
+        value = cst.parse_expression(f"{self.edit.value:g}")
+        equal = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+        args.append(cst.Arg(value, keyword=cst.Name(self.edit.option), equal=equal))
+        return updated.with_changes(args=args)
+
+    def _value(self, before: cst.BaseExpression) -> cst.BaseExpression:
+        if not self.edit.relative:
+            return cst.parse_expression(f"{self.edit.value:g}")
+        if isinstance(before, cst.Float | cst.Integer):
+            return cst.parse_expression(f"{before.evaluated_value * self.edit.value:g}")
+        return cst.parse_expression(f"{code(before)} * {self.edit.value:g}")
+
+
+class Insert(cst.CSTTransformer):
+    """Insert statements beside the optimizer's construction or its steps.
+
+    Args:
+        variable: the optimizer's.
+        before_build, after_build, before_step, after_step: source of the statements, "" for none.
+    """
+
+    def __init__(
+        self,
+        variable: str,
+        *,
+        before_build: str = "",
+        after_build: str = "",
+        before_step: str = "",
+        after_step: str = "",
+    ) -> None:
+        super().__init__()
+        self.variable = variable
+        self.build = (before_build, after_build)
+        self.step = (before_step, after_step)
+        self.changed = 0
+
+    def leave_SimpleStatementLine(
+        self, original: cst.SimpleStatementLine, updated: cst.SimpleStatementLine
+    ) -> cst.SimpleStatementLine | cst.FlattenSentinel[cst.BaseStatement]:
+        """Put the statements around this one, where it is one of those."""
+        if len(original.body) != 1:
+            return updated
+        line = original.body[0]
+        around = ("", "")
+        if isinstance(line, cst.Assign) and code(line.targets[0].target) == self.variable:
+            if called(line.value) in OPTIMIZERS:
+                around = self.build
+        elif isinstance(line, cst.Expr) and isinstance(line.value, cst.Call):
+            call = line.value
+            if code(call.func) == f"{self.variable}.step":
+                around = self.step
+            elif last_name(call.func) == "step" and call.args:  # scaler.step(optimizer)
+                around = self.step if code(call.args[0].value) == self.variable else around
+        if around == ("", ""):
+            return updated
+        self.changed += 1
+        return cst.FlattenSentinel([*statements(around[0]), updated, *statements(around[1])])
+
+
+class UseLogits(cst.CSTTransformer):
+    """Take the loss on logits: the last sigmoid or softmax goes, the loss changes with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses = 0
+        self.outputs = 0
+        self.softmax = 0
+
+    def leave_Attribute(self, original: cst.Attribute, updated: cst.Attribute) -> cst.Attribute:
+        """Change the name of the loss."""
+        to = {
+            "MSELoss": "BCEWithLogitsLoss",
+            "BCELoss": "BCEWithLogitsLoss",
+            "mse_loss": "binary_cross_entropy_with_logits",
+            "binary_cross_entropy": "binary_cross_entropy_with_logits",
+        }.get(original.attr.value)
+        if to is None:
+            return updated
+        self.losses += 1
+        return updated.with_changes(attr=cst.Name(to))
+
+    def leave_Call(self, original: cst.Call, updated: cst.Call) -> cst.Call:
+        """Take the last activation out of a Sequential."""
+        if last_name(original.func) != "Sequential" or not updated.args:
+            return updated
+        last = called(original.args[-1].value)
+        if last not in ("Sigmoid", "Softmax"):
+            return updated
+        self._count(last)
+        args = list(updated.args[:-1])
+        if args:
+            args[-1] = args[-1].with_changes(comma=updated.args[-1].comma)
+        return updated.with_changes(args=args)
+
+    def leave_Return(self, original: cst.Return, updated: cst.Return) -> cst.Return:
+        """Turn ``return torch.sigmoid(z)`` into ``return z``."""
+        value = original.value
+        if not isinstance(value, cst.Call) or not isinstance(updated.value, cst.Call):
+            return updated
+        name = last_name(value.func)
+        if name not in ("sigmoid", "softmax"):
+            return updated
+        self._count(name.title())
+        if value.args and code(value.func).startswith(("torch.", "F.", "nn.")):
+            return updated.with_changes(value=updated.value.args[0].value)
+        assert isinstance(updated.value.func, cst.Attribute)
+        return updated.with_changes(value=updated.value.func.value)
+
+    def _count(self, name: str) -> None:
+        self.outputs += 1
+        self.softmax += name == "Softmax"
