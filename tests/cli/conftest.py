@@ -62,7 +62,7 @@ def observe(**settings):
         raise RuntimeError("cannot observe")
     return FakeObserver(settings["out"])
 
-def diagnose(trainings):
+def diagnose(trainings, **settings):
     from gradfuga._types import (
         Diagnosis, DepthProfile, RunSummary, Severity, Verdict,
     )
