@@ -21,6 +21,7 @@ def test_every_family_is_found():
         "normalization",
         "slope",
         "softmax",
+        "underflow",
         "weight_scale",
     }
 

@@ -11,6 +11,9 @@ from typing import final
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import (
+    _global_forward_hooks_with_kwargs as hooks_with_kwargs,
+)
+from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
@@ -24,7 +27,7 @@ _MOST_SPANS = 200_000  # a forward loop of 1,000 time steps has some 10,000; the
 _MOST_CALLS = 4  # root calls whose tensors are held until the backward pass of the same step
 _MOST_RECURRENT = 256  # calls of recurrent layers; a layer called this often is a loop's cell
 
-_PART = "the reading of forward passes"
+FORWARD = "the reading of forward passes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class ForwardSpies:
 
     def install(self) -> None:
         """Put the hooks in place; harmless if they are."""
-        if not self._handles and self._parts.work(_PART):
+        if not self._handles and self._parts.work(FORWARD):
             self._handles = [
                 register_module_forward_pre_hook(self._pre_hook),
                 register_module_forward_hook(self._hook, with_kwargs=True, always_call=True),
@@ -86,6 +89,8 @@ class ForwardSpies:
         """Take the hooks away and forget everything seen."""
         for handle in self._handles:
             handle.remove()
+            # torch's handle forgets this one entry, and every later compiled call would warn
+            hooks_with_kwargs.pop(handle.id, None)
         self._handles = []
         self.forget()
 
@@ -101,13 +106,13 @@ class ForwardSpies:
         try:
             self._enter(module, args)
         except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
-            self._parts.fail(_PART, error)
+            self._parts.fail(FORWARD, error)
 
     def _hook(self, module: nn.Module, args: tuple[object, ...], *rest: object) -> None:
         try:
             self._leave(module, args, *rest)
         except Exception as error:  # noqa: BLE001
-            self._parts.fail(_PART, error)
+            self._parts.fail(FORWARD, error)
 
     def call(self, module: nn.Module, run: Callable[[], object], args: Sequence[object]) -> object:
         """Run the call of a module that torch's hooks do not see, as they would see it."""

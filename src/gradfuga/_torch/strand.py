@@ -21,7 +21,7 @@ from .parts import Parts
 from .roll import Roll
 from .roots import loss_of, roots_of
 from .scaling import Scaled
-from .spies import ForwardSpies
+from .spies import FORWARD, ForwardSpies
 from .tape import Tape
 from .time_probe import TimeProbe
 from .training import Entry, Training
@@ -84,7 +84,7 @@ class Strand:
 
     def arm(self) -> None:
         """The next step is sampled: see its forward pass."""
-        if not self._tape_on:
+        if not self._tape_on or not self._parts.work(FORWARD):
             return
         self._spies.install()
         if self._sources_wanted and not torch.is_anomaly_enabled():
@@ -98,6 +98,11 @@ class Strand:
         if self._spies.installed and not self.in_backward:
             return self._spies.call(layer, run, args)
         return run()
+
+    def leave_forward(self) -> None:
+        """The program compiles: hooks on its modules would make it warn and recompile."""
+        self._parts.close(FORWARD)
+        self._disarm()
 
     def end(self) -> None:
         """The observation ends: take the forward hooks away, forget what is pending."""

@@ -19,11 +19,13 @@ from torch.utils.hooks import RemovableHandle
 
 from .._catalog import collect
 from .._contracts import AbstractSink, AbstractStatistic
+from .compile_seam import CompileSeam
 from .joined import AnyOptimizer
 from .keras_seam import KerasOptimizer, KerasSeam
 from .parts import Parts
 from .roll import Roll
 from .scaling import Scaled, ScalerSeam
+from .spies import FORWARD
 from .strand import StepArguments, Strand
 from .training import Training
 
@@ -34,10 +36,11 @@ _MOST_STRANDS = 16  # threads that train at the same time
 class Watch:
     """Sees every backward pass and optimizer step of the process while it is attached.
 
-    Two functions are replaced for the time of the observation: `torch.autograd.backward`, because
-    nothing else sees the loss, and `torch.amp.GradScaler.step`, because nothing else sees a step
-    that it skips; everything else is PyTorch's own global hooks. `detach` restores the process as
-    it was. Each thread that trains has its own strand.
+    Functions are replaced for the time of the observation: `torch.autograd.backward`, because
+    nothing else sees the loss; `torch.amp.GradScaler.step`, because nothing else sees a step that
+    it skips; and `torch.compile`, whose modules our hooks would disturb. Everything else is
+    PyTorch's own global hooks. `detach` restores the process as it was. Each thread that trains
+    has its own strand.
 
     Args:
         model: the root module, where the user gave it.
@@ -77,6 +80,7 @@ class Watch:
         )
         self._strands: dict[int, Strand] = {}
         self._scaler = ScalerSeam(self._skipped_step, self._parts.fail)
+        self._compile = CompileSeam(self._leave_forward)
         self._keras = KerasSeam(
             before=self._before_keras_step,
             after=self._after_step,
@@ -114,6 +118,7 @@ class Watch:
         self._wrapper = backward
         torch.autograd.backward = backward
         self._scaler.attach()
+        self._compile.attach()
         self._keras.attach()
         strand = self._strand()
         try:
@@ -131,6 +136,7 @@ class Watch:
             torch.autograd.backward = self._backward
         self._backward = None
         self._scaler.detach()
+        self._compile.detach()
         self._keras.detach()
         for strand in self._strands.values():
             strand.end()
@@ -196,6 +202,11 @@ class Watch:
 
     def _look_for_keras(self, module: nn.Module, name: str, parameter: nn.Parameter) -> None:
         self._keras.look()  # its layers register parameters before they first run
+
+    def _leave_forward(self) -> None:
+        self._parts.close(FORWARD)
+        for strand in tuple(self._strands.values()):
+            strand.leave_forward()
 
     def _skipped_step(self, optimizer: Optimizer, scaled: Scaled) -> None:
         strand = self._strand()
