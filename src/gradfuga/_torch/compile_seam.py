@@ -6,7 +6,7 @@ import functools
 import gc
 import sys
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 
@@ -37,7 +37,7 @@ class CompileSeam:
             return original(*args, **kwargs)
 
         self._original, self._wrapper = original, compile
-        torch.compile = compile
+        torch.compile = cast("Any", compile)
 
     def detach(self) -> None:
         """Put the original back, if ours is still the one in place."""
