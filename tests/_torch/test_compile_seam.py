@@ -61,6 +61,8 @@ def check(*, compiled_first):
     assert readings.record.steps == 12
     # the parameters are read as always
     assert len(readings.paths(Kind.WEIGHT_GRAD, "norm")) == 4
+    # and nothing is said of what could not be opened
+    assert not any(each.opened for each in readings.record.parameters)
 
 
 def test_compiling_while_observed_is_not_disturbed():

@@ -26,6 +26,9 @@ _TERMS, _INPUTS = "the reading of the loss", "the reading of inputs"
 _EXAMPLES, _LAGS = "the gathering of examples", "the reading of time"
 _CHECKED_INPUTS = 64  # steps whose inputs are checked for NaN; a broken pipeline shows at once
 
+# A compiled region that is fed with data alone is taken for the loss's own side of its weights.
+_CLOSED = (OpRole.OPAQUE, OpRole.LOSS)
+
 
 @final
 class TapeRows:
@@ -108,7 +111,7 @@ class TapeRows:
                 read_sources=record.read_sources,
             )
             self.opened.update(
-                name for op in graph.ops if op.role is not OpRole.OPAQUE for name in op.parameters
+                name for op in graph.ops if op.role not in _CLOSED for name in op.parameters
             )
             if len(self._graphs) < _MOST_GRAPHS:
                 self._graphs[signature] = graph
