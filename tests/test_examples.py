@@ -82,7 +82,10 @@ def test_the_deep_sigmoid_network_stays_at_chance(tmp_path):
 
 def test_the_same_network_learns_with_relu_and_he_initialisation(tmp_path):
     done = run("-W", "error", EXAMPLES / "deep_relu_digits.py", folder=tmp_path)
-    assert last_number(done, r"accuracy (.*)%") > 95.0
+    assert done.returncode == 0, done.stderr
+    # single epochs of a rate this high jump by two points; which one does depends on the processor
+    last = [float(each) for each in re.findall(r"accuracy (.*)%", done.stdout)[-5:]]
+    assert sum(last) / len(last) > 95.0
 
 
 @pytest.mark.parametrize(
