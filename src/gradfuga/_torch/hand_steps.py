@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from .by_hand import HandOptimizer
-from .parameters import Before, SeenGradient, before_step
+from .parameters import Before, before_step
+from .tape import TapeRecord
 
 # A script that calls `backward` this often and moves nothing computes gradients for their own
 # sake (a saliency map, a test); chosen.
@@ -46,18 +47,17 @@ class HandSteps:
         self.optimizer = self._before = None
         self._leaves = ()
 
-    def look(
-        self, leaves: Sequence[Tensor] | None, seen: Mapping[int, SeenGradient], *, due: bool
-    ) -> None:
+    def look(self, record: TapeRecord | None, *, due: bool) -> None:
         """A backward pass has ended.
 
         Args:
-            leaves: what it reached; None where it was not read, and they are those of before.
-            seen: the gradients that it left.
+            record: what it reached and left; None where it was not read: the weights are those
+                of before.
             due: whether the step that follows is sampled: then the weights are copied.
         """
-        if leaves is not None:
-            self._leaves = tuple(weakref.ref(leaf) for leaf in leaves)
+        if record is not None:
+            self._leaves = tuple(weakref.ref(leaf) for leaf in record.parameters)
+        seen = {} if record is None else record.weight_gradient
         alive = self._alive()
         self._versions = tuple(leaf._version for leaf in alive)  # noqa: SLF001
         self._before = before_step(alive, seen) if due else None
@@ -104,7 +104,7 @@ class HandSteps:
             if not torch.equal(leaf.detach(), copy)
         )
         self._unseen = bool(different)
-        return ours if different and ours else different
+        return (ours or different) if different else ()
 
 
 def _those(before: Before, wanted: Sequence[Tensor]) -> Before:

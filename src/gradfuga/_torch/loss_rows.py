@@ -75,14 +75,12 @@ class LossRows:
         Returns the seconds that the glimpse took.
         """
         found = next((each for each in glimpses if each is not None), None)
-        if found is None:
+        # of two trainings that take turns, the one that was looked at may not be this one
+        if found is None or len(self._pools) != 1:
             return 0.0
         started = time.perf_counter()
         self._looked_at = step
-        pool = next(iter(self._pools.values()), None)
-        if pool is None:  # no sampled step has read this training's loss yet
-            return 0.0
-        term = found.term
+        term, pool = found.term, next(iter(self._pools.values()))
         if pool.moments is not None and pool.moments.shape == term.moments.shape:
             gain = settled(pool.add(term).here - term.value)
             self._recorder.add(step, "loss", Kind.LOSS, "gain", unscaled(gain, scaled))

@@ -99,18 +99,14 @@ class Strand:
             return self._spies.call(layer, run, args)
         return run()
 
-    def leave_forward(self) -> None:
-        """The program compiles: hooks on its modules would make it warn and recompile."""
-        self._parts.close(FORWARD)
-        self._disarm()
-
     def end(self) -> None:
         """The observation ends: take the forward hooks away, forget what is pending."""
         self._step_by_hand()
-        self._disarm()
+        self.disarm()
         self._entries.clear()
 
-    def _disarm(self) -> None:
+    def disarm(self) -> None:
+        """Take the forward hooks away: the next step is not sampled, or not to be hooked."""
         self._spies.remove()
         self._sources_off()
 
@@ -143,7 +139,7 @@ class Strand:
                 self._close_entry(entry, tape)
                 ours += time.perf_counter() - started
             elif self._hand.open:
-                self._hand.look(None, {}, due=False)
+                self._look_by_hand(None)
             if entry is not None:
                 entry.ours = ours
                 if self._stepped_inside:
@@ -239,9 +235,7 @@ class Strand:
                     if id(parameter) not in read
                 )
                 if self._hand.open:
-                    leaves = None if tape is None else tape.record.parameters
-                    gradients = {} if tape is None else tape.record.weight_gradient
-                    self._hand.look(leaves, gradients, due=self._sampling)
+                    self._look_by_hand(tape)
         except Exception as error:  # noqa: BLE001
             self._parts.fail(_BACKWARD, error)
 
@@ -294,7 +288,7 @@ class Strand:
             self._sources_wanted = any(each.wants_sources for each in awake)
             self.arm()
         elif self._spies.installed:
-            self._disarm()
+            self.disarm()
 
     def _with_closure_seen(
         self,
@@ -350,6 +344,14 @@ class Strand:
         return waiting
 
     # -- a script without an optimizer -----------------------------------------------------
+
+    def _look_by_hand(self, tape: Tape | None) -> None:
+        """After a pass: remember the weights, to see whether the script moves them."""
+        try:
+            self._hand.look(None if tape is None else tape.record, due=self._sampling)
+        except Exception as error:  # noqa: BLE001
+            self._hand.close()
+            self._parts.fail(_STEPS, error)
 
     def _step_by_hand(self) -> None:
         """Before the next pass: see whether the script has moved the weights since the last."""

@@ -204,9 +204,10 @@ class Watch:
         self._keras.look()  # its layers register parameters before they first run
 
     def _leave_forward(self) -> None:
+        """The program compiles: hooks on its modules would make it warn and recompile."""
         self._parts.close(FORWARD)
         for strand in tuple(self._strands.values()):
-            strand.leave_forward()
+            strand.disarm()
 
     def _skipped_step(self, optimizer: Optimizer, scaled: Scaled) -> None:
         strand = self._strand()

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Evidence, Finding, Kind, Role, Severity
-from ._progress import learns_little
+from .._types import Evidence, Finding, Kind, Role
+from ._toll import find_toll, toll_finding
 from ._words import plain, quoted
 
 if TYPE_CHECKING:
@@ -54,39 +54,22 @@ class PrecisionUnderflow(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the ops, the worst first."""
-        from ..analysis.tolls import Taker, held_back  # noqa: PLC0415 (numpy)
-
-        if case.total_steps < self.fewest_steps or not learns_little(case):
-            return ()
-        toll = held_back(case, Taker.UNDERFLOW, half=self.half)
+        toll = find_toll(case, "underflow", half=self.half, fewest_steps=self.fewest_steps)
         if toll is None:
             return ()
         message = _(
             "At {layers} half precision turns {share} of the gradient's norm into zeros: its "
             "values are below the smallest that the format holds."
         ).format(layers=quoted(toll.paths), share=plain(1.0 - toll.kept))
-        return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
-                severity=Severity.SERIOUS,
-                message=message,
-                paths=toll.paths[:8],
-                source=case.source_of(toll.paths),
-                evidence=(
-                    Evidence(
-                        toll.paths[0],
-                        Kind.ACTIVATION,
-                        "flushed_norm",
-                        case.steps[-1],
-                        1.0 - toll.kept,
-                        self.half,
-                    ),
-                ),
-                cause=self.cause,
-            ),
+        evidence = Evidence(
+            toll.paths[0],
+            Kind.ACTIVATION,
+            "flushed_norm",
+            case.steps[-1],
+            1.0 - toll.kept,
+            self.half,
         )
+        return (toll_finding(self, case, toll, message=message, evidence=evidence),)
 
 
 RULE = PrecisionUnderflow()

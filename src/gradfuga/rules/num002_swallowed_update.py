@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Evidence, Finding, Kind, Role, Severity
-from ._progress import learns_little
+from .._types import Evidence, Finding, Kind, Role
+from ._toll import find_toll, toll_finding
 from ._words import plain, quoted
 
 if TYPE_CHECKING:
@@ -55,39 +55,17 @@ class SwallowedUpdate(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the weights, the worst first."""
-        from ..analysis.tolls import Taker, held_back  # noqa: PLC0415 (numpy)
-
-        if case.total_steps < self.fewest_steps or not learns_little(case):
-            return ()
-        toll = held_back(case, Taker.ROUNDING, half=self.half)
+        toll = find_toll(case, "rounding", half=self.half, fewest_steps=self.fewest_steps)
         if toll is None:
             return ()
         message = _(
             "{share} of the values that a step should move stay as they are: in half precision the "
             "weights of {layers} are too coarse for updates of this size."
         ).format(share=plain(1.0 - toll.kept), layers=quoted(toll.paths))
-        return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
-                severity=Severity.SERIOUS,
-                message=message,
-                paths=toll.paths[:8],
-                source=case.source_of(toll.paths),
-                evidence=(
-                    Evidence(
-                        toll.paths[0],
-                        Kind.UPDATE,
-                        "swallowed",
-                        case.steps[-1],
-                        1.0 - toll.kept,
-                        self.half,
-                    ),
-                ),
-                cause=self.cause,
-            ),
+        evidence = Evidence(
+            toll.paths[0], Kind.UPDATE, "swallowed", case.steps[-1], 1.0 - toll.kept, self.half
         )
+        return (toll_finding(self, case, toll, message=message, evidence=evidence),)
 
 
 RULE = SwallowedUpdate()

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Evidence, Finding, Kind, Role, Severity
-from ._progress import learns_little
+from .._types import Evidence, Finding, Kind, Role
+from ._toll import find_toll, toll_finding
 from ._words import plain
 
 if TYPE_CHECKING:
@@ -53,39 +53,17 @@ class AdagradDecay(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the optimizer."""
-        from ..analysis.tolls import Taker, held_back  # noqa: PLC0415 (numpy)
-
-        if case.total_steps < self.fewest_steps or not learns_little(case):
-            return ()
-        toll = held_back(case, Taker.ADAGRAD, half=self.half)
+        toll = find_toll(case, "adagrad", half=self.half, fewest_steps=self.fewest_steps)
         if toll is None:
             return ()
         message = _(
             "Adagrad's sum of squared gradients leaves {share} of the steps that a steady gradient "
             "would get: it was filled early and never shrinks."
         ).format(share=plain(toll.kept))
-        return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
-                severity=Severity.SERIOUS,
-                message=message,
-                paths=toll.paths[:8],
-                source=case.source_of(toll.paths),
-                evidence=(
-                    Evidence(
-                        "optimizer",
-                        Kind.UPDATE,
-                        "adagrad_share",
-                        case.steps[-1],
-                        toll.kept,
-                        1.0,
-                    ),
-                ),
-                cause=self.cause,
-            ),
+        evidence = Evidence(
+            "optimizer", Kind.UPDATE, "adagrad_share", case.steps[-1], toll.kept, 1.0
         )
+        return (toll_finding(self, case, toll, message=message, evidence=evidence),)
 
 
 RULE = AdagradDecay()

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Evidence, Finding, Kind, Role, Severity
-from ._progress import learns_little
+from .._types import Evidence, Finding, Kind, Role
+from ._toll import find_toll, toll_finding
 from ._words import plain
 
 if TYPE_CHECKING:
@@ -52,39 +52,17 @@ class RateAtZero(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the schedule."""
-        from ..analysis.tolls import Taker, held_back  # noqa: PLC0415 (numpy)
-
-        if case.total_steps < self.fewest_steps or not learns_little(case):
-            return ()
-        toll = held_back(case, Taker.SCHEDULE, half=self.half)
+        toll = find_toll(case, "schedule", half=self.half, fewest_steps=self.fewest_steps)
         if toll is None:
             return ()
         message = _(
             "The schedule has the learning rate at zero: only in {share} of the run was it above a "
             "thousandth of its largest value."
         ).format(share=plain(toll.kept))
-        return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
-                severity=Severity.SERIOUS,
-                message=message,
-                paths=toll.paths[:8],
-                source=case.source_of(toll.paths),
-                evidence=(
-                    Evidence(
-                        "optimizer",
-                        Kind.UPDATE,
-                        "rate_time",
-                        case.steps[-1],
-                        toll.kept,
-                        self.half,
-                    ),
-                ),
-                cause=self.cause,
-            ),
+        evidence = Evidence(
+            "optimizer", Kind.UPDATE, "rate_time", case.steps[-1], toll.kept, self.half
         )
+        return (toll_finding(self, case, toll, message=message, evidence=evidence),)
 
 
 RULE = RateAtZero()
