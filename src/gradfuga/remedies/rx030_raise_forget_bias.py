@@ -8,7 +8,7 @@ Why it helps
     16 to 46 steps (measured, H = 128).
 
 Safety
-    Advice: the network starts as another one.
+    Unsafe: the network starts as another one; trained weights are lost.
 
 Known limits
     Lags beyond 50 steps need gates that are opened further: ``chrono-initialize``. At a bias of 5
@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Safety, SetGateBias
 from .._messages import _
 from .._types import Diagnosis
 from ._where import lag_needed, named, places
@@ -38,7 +38,7 @@ class RaiseForgetBias(AbstractRemedy):
     code: ClassVar[str] = "RX030"
     name: ClassVar[str] = "raise-forget-bias"
     treats: ClassVar[frozenset[str]] = frozenset({"closed_gates"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -51,10 +51,7 @@ class RaiseForgetBias(AbstractRemedy):
             return ()
         if lag_needed(diagnosis) > _FAR:
             return ()  # a bias of 1 does not reach so far
-        action = _("Set the bias of the gate that keeps the state to 1: {code}").format(
-            code="rnn.bias_ih_l0.data[H : 2 * H] = 1; rnn.bias_hh_l0.data[H : 2 * H] = 0"
-        )
-        return (Advise(action, places(diagnosis, self.treats)),)
+        return (SetGateBias(1.0, paths=places(diagnosis, self.treats)),)
 
 
 _FAR = 46.0  # steps: the horizon of an LSTM with a forget bias of 1 (theory)

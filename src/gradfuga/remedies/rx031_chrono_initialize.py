@@ -9,7 +9,7 @@ Why it helps
     step instead of .64 at T = 100 (measured, H = 128).
 
 Safety
-    Advice: the network starts as another one.
+    Unsafe: the network starts as another one; trained weights are lost.
 
 Known limits
     Needs an idea of T; an order of magnitude is enough. Torch has two biases a gate: set their sum.
@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Safety, SetGateBias
 from .._messages import _
 from .._types import Diagnosis
 from ._where import lag_needed, named, places
@@ -37,7 +37,7 @@ class ChronoInitialize(AbstractRemedy):
     code: ClassVar[str] = "RX031"
     name: ClassVar[str] = "chrono-initialize"
     treats: ClassVar[frozenset[str]] = frozenset({"closed_gates"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -48,16 +48,8 @@ class ChronoInitialize(AbstractRemedy):
         """Return the edit at the recurrence, where its cause is named."""
         if not named(diagnosis, self.treats):
             return ()
-        lag = max(lag_needed(diagnosis), 3.0)
-        action = _(
-            "Draw the biases of the gate that keeps the state as log U(1, {longest}), and set an "
-            "LSTM's input biases to their negatives: {code}"
-        ).format(
-            longest=f"{lag - 1:.0f}",
-            code=f"b = torch.empty(H).uniform_(1, {lag - 1:.0f}).log(); "
-            "rnn.bias_ih_l0.data[H : 2 * H] = b; rnn.bias_hh_l0.data.zero_()",
-        )
-        return (Advise(action, places(diagnosis, self.treats)),)
+        horizon = max(round(lag_needed(diagnosis)), 3)
+        return (SetGateBias(horizon=horizon, paths=places(diagnosis, self.treats)),)
 
 
 REMEDY = ChronoInitialize()

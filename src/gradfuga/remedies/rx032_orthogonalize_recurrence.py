@@ -1,7 +1,8 @@
 """Start the recurrent matrix where it keeps lengths.
 
 What it changes
-    The hidden-to-hidden weight: orthogonal for tanh, the identity for ReLU, with biases of zero.
+    The hidden-to-hidden weight is drawn orthogonal, with biases of zero. For a ReLU the identity does
+    as well; set it by hand.
 
 Why it helps
     All singular values are one, so that a step neither shrinks nor enlarges the gradient: an
@@ -9,7 +10,7 @@ Why it helps
     size, against .58 by default (measured, H = 128).
 
 Safety
-    Advice: the network starts as another one.
+    Unsafe: the network starts as another one; trained weights are lost.
 
 Known limits
     The slopes of tanh still shrink what large inputs saturate. Training may leave the orthogonal
@@ -26,7 +27,7 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, Initialize, Safety
 from .._messages import _
 from .._types import Diagnosis
 from ._where import named, places
@@ -39,7 +40,7 @@ class OrthogonalizeRecurrence(AbstractRemedy):
     code: ClassVar[str] = "RX032"
     name: ClassVar[str] = "orthogonalize-recurrence"
     treats: ClassVar[frozenset[str]] = frozenset({"recurrent_contraction", "recurrent_expansion"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -50,10 +51,8 @@ class OrthogonalizeRecurrence(AbstractRemedy):
         """Return the edit at the recurrence, where its cause is named."""
         if not named(diagnosis, self.treats):
             return ()
-        action = _(
-            "Initialise the recurrent matrix orthogonally (tanh) or as the identity (ReLU): {code}"
-        ).format(code="torch.nn.init.orthogonal_(rnn.weight_hh_l0)")
-        return (Advise(action, places(diagnosis, self.treats)),)
+        where = places(diagnosis, self.treats)
+        return (Initialize("orthogonal", recurrent=True, paths=where),)
 
 
 REMEDY = OrthogonalizeRecurrence()

@@ -8,7 +8,7 @@ Why it helps
     numbers 100 steps apart takes a GRU 740 steps and a tanh network does not learn it (measured).
 
 Safety
-    Advice: another architecture, with three or four times the weights.
+    Unsafe: another architecture, with three or four times the weights.
 
 Known limits
     At torch's default a gated network forgets as fast as a plain one, in 16 steps: only with
@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Edit, ReplaceRecurrent, Safety, SetGateBias
 from .._messages import _
 from .._types import Diagnosis
 from ._where import lag_needed, named, places
@@ -37,7 +37,7 @@ class UseGatedUnits(AbstractRemedy):
     code: ClassVar[str] = "RX033"
     name: ClassVar[str] = "use-gated-units"
     treats: ClassVar[frozenset[str]] = frozenset({"recurrent_contraction"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
     def title(self) -> str:
@@ -48,12 +48,9 @@ class UseGatedUnits(AbstractRemedy):
         """Return the edit at the recurrence, where its cause is named."""
         if not named(diagnosis, self.treats):
             return ()
-        lag = max(lag_needed(diagnosis), 3.0)
-        action = _(
-            "Use nn.GRU or nn.LSTM and draw the biases of the gate that keeps the state as "
-            "log U(1, {longest})."
-        ).format(longest=f"{lag - 1:.0f}")
-        return (Advise(action, places(diagnosis, self.treats)),)
+        horizon = max(round(lag_needed(diagnosis)), 3)
+        where = places(diagnosis, self.treats)
+        return (ReplaceRecurrent("gru", where), SetGateBias(horizon=horizon, paths=where))
 
 
 REMEDY = UseGatedUnits()
