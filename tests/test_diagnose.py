@@ -350,3 +350,12 @@ def test_the_run_is_told_as_it_was_recorded():
     assert (run.overhead, run.interrupted, run.optimizer) == (0.5, True, "SGD")
     assert run.loss_first == STANDING[0]
     assert run.loss_last == pytest.approx(np.mean(STANDING[-20:]))
+
+
+@pytest.mark.parametrize(("steps", "first"), [(49, Verdict.HEALTHY), (50, Verdict.INCONCLUSIVE)])
+def test_a_short_probe_without_a_verdict_does_not_go_before_a_healthy_training(steps, first):
+    healthy, probe = (
+        Training().readings,
+        Training().without_baseline().with_losses(STANDING[:steps]),
+    )
+    assert diagnose([probe.readings, healthy]).verdict is first

@@ -135,17 +135,21 @@ def diagnose(
     several = [readings] if isinstance(readings, Readings) else list(readings)
     if not several:
         several = [Readings()]
-    found = sorted((_one(each, used, lag) for each in several), key=_badness, reverse=True)
+    longest = max(each.record.steps for each in several)
+    found = sorted(
+        (_one(each, used, lag) for each in several),
+        key=lambda each: _badness(each, longest),
+        reverse=True,
+    )
     return dataclasses.replace(found[0], others=tuple(found[1:]))
 
 
-def _badness(diagnosis: Diagnosis) -> tuple[int, int, int]:
+def _badness(diagnosis: Diagnosis, longest: int) -> tuple[int, bool, bool, int]:
+    """Rank by severity; an open question goes before health, unless it is that of a probe."""
+    steps = diagnosis.run.steps
+    asks = diagnosis.verdict is Verdict.INCONCLUSIVE and 2 * steps >= longest
     sick = diagnosis.verdict not in (Verdict.HEALTHY, Verdict.INCONCLUSIVE)
-    return (
-        diagnosis.severity.rank,
-        2 * sick + (diagnosis.verdict is Verdict.INCONCLUSIVE),
-        (diagnosis.run.steps),
-    )
+    return diagnosis.severity.rank, sick, asks, steps
 
 
 def _one(readings: Readings, rules: Sequence[AbstractRule], lag: int | None) -> Diagnosis:

@@ -165,7 +165,7 @@ def test_a_layer_that_was_switched_off_is_found():
     assert finding.evidence[0].step == 99
 
 
-@pytest.mark.parametrize("activation", ["Sigmoid", "Tanh"])
+@pytest.mark.parametrize("activation", ["Sigmoid", "Tanh", "Hardtanh"])
 def test_a_layer_that_is_flat_for_every_example_is_saturated_and_not_off(activation):
     hidden = dead(Training(activation=activation, losses=STANDING))
     (finding,) = SATURATED.check(hidden.case)

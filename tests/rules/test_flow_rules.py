@@ -177,6 +177,32 @@ def test_targets_are_not_blamed_where_the_network_learns_or_classifies():
     assert not fires(TARGETS, classes)
 
 
+def tiny_targets(spread):
+    """Return a regression whose targets spread by `spread` beside outputs of unit size."""
+    rng = np.random.default_rng(0)
+    outputs, targets = rng.standard_normal((64, 16)), spread * rng.standard_normal((64, 16))
+    error = outputs - targets
+    constant = float(targets.var())
+    made = Training(
+        loss_node="MseLossBackward0",
+        baseline=constant,
+        losses=((error**2).mean(), *[100.0 * constant] * 99),
+    )
+    made = made.reading("loss_op", Kind.LOSS, "value", float((error**2).mean()))
+    size = float(np.linalg.norm(2.0 * error / error.size))
+    return made.reading("head", Kind.ACTIVATION_GRAD, "norm", size), float(targets.std())
+
+
+def test_tiny_targets_are_found_at_their_true_spread():
+    made, spread = tiny_targets(1e-5)
+    finding = only(TARGETS, made)
+    assert finding.evidence[0].statistic == "target_spread"
+    assert finding.evidence[0].observed == pytest.approx(spread, rel=1e-9)
+    assert not fires(TARGETS, tiny_targets(0.1)[0])
+    constant = float(spread**2)
+    assert not fires(TARGETS, made.with_losses([1.0, *[constant] * 99]))  # as good as a constant
+
+
 # FLW005
 
 

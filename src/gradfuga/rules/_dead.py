@@ -14,8 +14,10 @@ from ._words import quoted
 if TYPE_CHECKING:
     from .._contracts import AbstractRule
     from ..analysis.case import Case
+    from ..flow import Op
 
 # Flat on both sides: a unit of these that has no slope is not off, it is saturated.
+# (ReLU6 has the node of a Hardtanh: only the module tells them apart.)
 _FLAT_ENDS = frozenset({"sigmoid", "tanh", "hardsigmoid", "softsign"})
 _MOST_EVIDENCE = 3
 
@@ -47,15 +49,18 @@ def dead(case: Case, *, saturated: bool, at_output: bool | None = None) -> Dead 
         return None
     born = bool(case.dead_layers[0])
     found = case.dead_layers[0] or case.dead_layers[-1]
-    names = {op.path: op.name.lower() for op in case.graph.ops}
+    ends = {op.path for op in case.graph.ops if _flat_at_both_ends(op)}
     above = above_the_last_layer(case)
     paths = tuple(
         path
         for path in found
-        if (names.get(path) in _FLAT_ENDS) is saturated
-        and (at_output is None or (path in above) is at_output)
+        if (path in ends) is saturated and (at_output is None or (path in above) is at_output)
     )
     return Dead(paths, born, case.steps[0 if born else -1]) if paths else None
+
+
+def _flat_at_both_ends(op: Op) -> bool:
+    return op.name.lower() in _FLAT_ENDS or op.module_type == "Hardtanh"
 
 
 def above_the_last_layer(case: Case) -> frozenset[str]:

@@ -2,18 +2,21 @@
 
 What it finds
     In a regression that learns nothing: targets whose distance from the network's first outputs
-    is more than ten times larger than unit size and than those outputs.
+    is more than ten times larger than unit size and than those outputs. In one that stays worse
+    than a constant: targets that spread less than a hundredth of that distance.
 
 Why it matters
     A network at a sound initialisation answers with numbers of order one. Towards targets of a
     million the last bias alone has to travel a million: with Adam that takes a million over the
     learning rate in steps, and with SGD the squared error makes the gradient so large that the
-    first step throws the weights away.
+    first step throws the weights away. Towards targets of 1e-5 every step of an adaptive
+    optimizer is larger than what is left to learn.
 
 Evidence
     ``target_distance``, the root mean square of target minus output at the first sampled step,
     worked out from the loss and its gradient (so that a scaled loss changes nothing), against
-    the size of the outputs.
+    the size of the outputs; or ``target_spread``, their standard deviation (from the loss of the
+    best constant), against that distance.
 
 Known limits
     Needs one squared, Huber or smooth L1 loss on one output; for the robust ones the distance
@@ -57,6 +60,8 @@ class TargetScale(AbstractRule):
     cause: ClassVar[str] = "target_scale"
 
     far: float = 10.0  # times the size of the outputs, or one (chosen: one order)
+    tiny: float = 0.01  # of the distance (chosen: two orders)
+    worse: float = -1.0  # progress of a network that stays worse than a constant (decision rule)
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the targets."""
@@ -72,27 +77,47 @@ class TargetScale(AbstractRule):
         # L = w mean(e^2) and |dL/do|^2 = 4 w^2 mean(e^2) / n, so that w cancels
         distance = 2.0 * loss / (math.sqrt(math.prod(output.shape)) * gradient)
         reach = max(1.0, _output_size(case, step))
-        if not distance > self.far * reach:
-            return ()
-        message = _(
-            "The targets are {distance} away from what the network answers at the start, which is "
-            "of the size of {reach}: standardize the targets."
-        ).format(distance=plain(distance), reach=plain(reach))
-        return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
-                severity=Severity.SERIOUS,
-                message=message,
-                paths=(output.path,),
-                source=case.source_of((term,)),
-                evidence=(
-                    Evidence(output.path, Kind.LOSS, "target_distance", step, distance, reach),
-                ),
-                cause=self.cause,
-            ),
+        if distance > self.far * reach:
+            message = _(
+                "The targets are {distance} away from what the network answers at the start, which "
+                "is of the size of {reach}: standardize the targets."
+            ).format(distance=plain(distance), reach=plain(reach))
+            evidence = Evidence(output.path, Kind.LOSS, "target_distance", step, distance, reach)
+            return (self._finding(case, output, term, message, evidence),)
+        spread = distance * _share_of_spread(case, step)
+        if spread < self.tiny * distance and case.progress.u < self.worse:
+            message = _(
+                "The targets spread by {spread}, and the network answers at the start {distance} "
+                "away from them: steps that bring it near are too coarse to tell the targets "
+                "apart. Standardize the targets."
+            ).format(spread=plain(spread), distance=plain(distance))
+            evidence = Evidence(output.path, Kind.LOSS, "target_spread", step, spread, distance)
+            return (self._finding(case, output, term, message, evidence),)
+        return ()
+
+    def _finding(
+        self, case: Case, output: Op, term: str, message: str, evidence: Evidence
+    ) -> Finding:
+        return Finding(
+            code=self.code,
+            name=self.name,
+            role=self.role,
+            severity=Severity.SERIOUS,
+            message=message,
+            paths=(output.path,),
+            source=case.source_of((term,)),
+            evidence=(evidence,),
+            cause=self.cause,
         )
+
+
+def _share_of_spread(case: Case, step: int) -> float:
+    """Return the standard deviation of the targets over their distance, NaN if unknown."""
+    loss, baseline, floor = (
+        value_at(case, "loss", Kind.LOSS, name, step) for name in ("value", "baseline", "floor")
+    )
+    learnable = baseline - floor
+    return math.sqrt(learnable / (loss - floor)) if loss > floor and learnable > 0.0 else math.nan
 
 
 def _output_and_loss(case: Case) -> tuple[Op, str] | None:
