@@ -50,6 +50,7 @@ def statistic_word(name: str) -> str:
         "stale": _("stale"),
         "swallowed": _("swallowed"),
         "target_distance": _("target distance"),
+        "target_spread": _("target spread"),
         "unreached_share": _("unreached share"),
         "given_on": _("given on"),
         "update_ratio": _("update ratio"),
