@@ -11,12 +11,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from bokeh.models import Scatter
 
 from gradfuga._edits import Advise
 from gradfuga._errors import MissingExtraError
 from gradfuga._types import Finding, Role, Severity, Skipped, SourceLine
 from gradfuga.analysis.account import UNEXPLAINED, Account, Claim
 from gradfuga.readings import Readings, RunRecord
+from gradfuga.report import _words as words
 from gradfuga.report import charts
 from gradfuga.report._depth_charts import heat_map, layer_source, reach_chart
 from gradfuga.report._frame import plain, ramp
@@ -155,8 +157,10 @@ def test_a_gradient_of_exactly_zero_is_drawn_and_an_unread_one_left_grey(make_ca
     case = dataclasses.replace(case, reach=reach)
     source = layer_source(case, 0)
     lowest = reach[np.isfinite(reach)].min()
-    assert source.data["last"][4] == lowest - 1.0
-    assert source.data["marker"][4] == "x"
+    assert source.data["last"][4] == min(lowest - 1.0, -2 * words.LIMIT)
+    marks = reach_chart(case, source, 0).select({"type": Scatter})
+    drawn = {glyph.marker: glyph for glyph in marks}
+    assert set(drawn) == {"circle", "triangle"}
     assert source.data["factor"][4] == "nothing arrives"
     assert math.isnan(source.data["last"][2])
     heat = heat_map(case, source, 0)

@@ -71,5 +71,5 @@ def test_evidence_without_an_expectation_only_says_what_was_observed():
     assert words.evidence_text(seen) == "norm at fc.weight, step 3: observed inf"
     both = Evidence("fc", Kind.UPDATE, "update_ratio", 3, 1e-5, 1e-3, "1")
     assert words.evidence_text(both) == (
-        "update ratio at fc, step 3: observed 1e-05 1, expected 0.001 1"
+        "update ratio at fc, step 3: observed 1e-05 1, against 0.001 1"
     )

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 from bokeh.models import (
+    BooleanFilter,
+    CDSView,
     ColorBar,
     ColumnDataSource,
     CustomJSHover,
@@ -34,7 +36,7 @@ TOP, BOTTOM = 58, 52  # pixels: the same for both charts, so that their rows are
 def layer_source(case: Case, number: int) -> ColumnDataSource:
     """Return the layers as the one source that charts and table share the selection of."""
     reach = sum_up(case)
-    floor = _finite_floor(case.reach)
+    floor = _floor(case.reach)
     return ColumnDataSource(
         name=f"layers-{number}",
         data={
@@ -48,7 +50,6 @@ def layer_source(case: Case, number: int) -> ColumnDataSource:
             "last_text": [words.decades_text(value) for value in reach.late],
             "factor": [words.factor_words(value) for value in reach.late],
             "color": [_limit_color(value) for value in reach.late],
-            "marker": ["x" if value == -math.inf else "circle" for value in reach.late],
         },
     )
 
@@ -115,18 +116,25 @@ def reach_chart(case: Case, source: ColumnDataSource, number: int) -> figure | N
         nonselection_line_alpha=0.55,
         legend_label=_("spread of the samples"),
     )
-    plot.scatter(
-        "last",
-        "index",
-        source=source,
-        marker="marker",
-        size=8 if rows <= FEW_ROWS else 4,
-        fill_color="color",
-        line_color="color",
-        nonselection_fill_alpha=0.5,
-        nonselection_line_alpha=0.5,
-        legend_label=_("last samples"),
-    )
+    empty = [text == words.decades_text(-math.inf) for text in source.data["last_text"]]
+    marks = [(np.logical_not(empty), "circle", 0.0, _("last samples"))]
+    if any(empty):
+        marks.append((np.array(empty), "triangle", math.pi / 2, words.factor_words(-math.inf)))
+    for mask, marker, angle, label in marks:
+        plot.scatter(
+            "last",
+            "index",
+            source=source,
+            view=CDSView(filter=BooleanFilter(mask.tolist())),
+            marker=marker,
+            angle=angle,
+            size=8 if rows <= FEW_ROWS else 4,
+            fill_color="color",
+            line_color="color",
+            nonselection_fill_alpha=0.5,
+            nonselection_line_alpha=0.5,
+            legend_label=label,
+        )
     _layer_ticks(plot, source)
     plot.add_tools(
         HoverTool(
@@ -244,10 +252,11 @@ def _rows_height(rows: int) -> int:
     return min(max(130 + 22 * rows, 260), 620)
 
 
-def _finite_floor(reach: Floats) -> float:
-    """Where to draw a reach of -inf: a decade below the lowest finite one."""
+def _floor(reach: Floats) -> float:
+    """Where to draw a reach of -inf: left of every finite one, and of the limit."""
     finite = reach[np.isfinite(reach)]
-    return float(finite.min()) - 1.0 if len(finite) else -words.LIMIT
+    lowest = float(finite.min()) if len(finite) else 0.0
+    return min(lowest - 1.0, -2 * words.LIMIT)
 
 
 def _limit_color(reach: float) -> str:

@@ -29,14 +29,18 @@ def _finding(finding: Finding) -> str:
     )
     parts = []
     if finding.evidence:
+        shown = finding.evidence[:MOST_EVIDENCE]
+        units = any(each.unit for each in shown)
         rows = "".join(
             f"<tr><td><code>{safe(words.layer_name(each.path))}</code></td>"
             f"<td>{safe(statistic_word(each.statistic))}</td><td class='n'>{each.step}</td>"
             f"<td class='n'><b>{words.number_text(each.observed)}</b></td>"
-            f"<td class='n'>{_expected(each)}</td><td>{safe(unit_word(each.unit))}</td></tr>"
-            for each in finding.evidence[:MOST_EVIDENCE]
+            f"<td class='n'>{_expected(each)}</td>"
+            + (f"<td>{safe(unit_word(each.unit))}</td></tr>" if units else "</tr>")
+            for each in shown
         )
-        heads = (_("at"), _("statistic"), _("step"), _("observed"), _("expected"), _("unit"))
+        heads = [_("at"), _("statistic"), _("step"), _("observed"), _("against")]
+        heads += [_("unit")] if units else []
         head_row = "".join(f"<th>{safe(each)}</th>" for each in heads)
         left_out = len(finding.evidence) - MOST_EVIDENCE
         parts.append(

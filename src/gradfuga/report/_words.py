@@ -96,7 +96,10 @@ def number_text(value: float | None) -> str:
 
 
 def evidence_text(evidence: Evidence) -> str:
-    """Return one piece of evidence: observed against expected, where and when."""
+    """Return one piece of evidence: observed against expected, where and when.
+
+    What is expected is a healthy value or its limit: "against" is true of both.
+    """
     unit = f" {unit_word(evidence.unit)}" if evidence.unit else ""
     observed = f"{number_text(evidence.observed)}{unit}"
     what = _("{statistic} at {path}, step {step}").format(
@@ -106,7 +109,7 @@ def evidence_text(evidence: Evidence) -> str:
     )
     if math.isnan(evidence.expected):
         return _("{what}: observed {observed}").format(what=what, observed=observed)
-    return _("{what}: observed {observed}, expected {expected}").format(
+    return _("{what}: observed {observed}, against {expected}").format(
         what=what, observed=observed, expected=f"{number_text(evidence.expected)}{unit}"
     )
 
@@ -193,7 +196,7 @@ def run_line(diagnosis: Diagnosis) -> str:
     if math.isfinite(run.overhead):
         text = _("overhead {percent:.1f} %")
         if run.startup_seconds > 0.0:
-            text = _("overhead {percent:.1f} %, of it {startup:.1f} s at the start")
+            text = _("overhead {percent:.1f} % ({startup:.1f} s of it at the start)")
         parts.append(text.format(percent=100.0 * run.overhead, startup=run.startup_seconds))
     parts.append(training_name(diagnosis))
     if run.loss_first is not None or run.loss_last is not None:

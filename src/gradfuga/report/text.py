@@ -281,13 +281,16 @@ class _Page:
             yield from self._prose(f"{who}: {verdict}. {other.summary}", bullet="- ")
 
     def _footer(self, diagnosis: Diagnosis) -> Iterator[Text]:
-        if diagnosis.verdict is not Verdict.HEALTHY:
+        if diagnosis.verdict is not Verdict.HEALTHY:  # else what was not asked matters to nobody
             yield Text()
+            yield from self._skipped(diagnosis)
+        yield from self._prose(words.run_line(diagnosis), style="dim")
+
+    def _skipped(self, diagnosis: Diagnosis) -> Iterator[Text]:
         if diagnosis.skipped:
             codes = words.names([each.code for each in diagnosis.skipped], most=4)
             text = _("Rules skipped: {codes}.").format(codes=codes)
             yield from self._prose(text, style="dim")
-        yield from self._prose(words.run_line(diagnosis), style="dim")
 
     # -- the pieces that sections are made of
 
