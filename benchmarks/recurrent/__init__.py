@@ -1,0 +1,1 @@
+"""The worked recurrent examples: horizon and result, with and without the cure."""
