@@ -1,4 +1,4 @@
-"""The recurrent examples: ordinary scripts, each with its cure, each with its page."""
+"""The recurrent examples: ordinary scripts, each with its cure."""
 
 import re
 from pathlib import Path
@@ -27,12 +27,14 @@ def test_a_recurrent_example_knows_nothing_of_gradfuga(script):
     assert '__name__ == "__main__"' in text
 
 
-def test_every_recurrent_example_has_a_page():
-    names = [task.script for task in TASKS]
-    assert sorted(names) == [script.stem for script in SCRIPTS] == sorted(SHORT)
-    pages = Path(__file__).parents[1] / "docs" / "recurrent"
-    for name in names:
-        assert f"examples/recurrent/{name}.py" in (pages / f"{name}.md").read_text("utf-8")
+def test_every_recurrent_example_is_a_task_and_every_page_one_of_them():
+    names = sorted(task.script for task in TASKS)
+    assert names == [script.stem for script in SCRIPTS] == sorted(SHORT)
+    pages = sorted((Path(__file__).parents[1] / "docs" / "recurrent").glob("*.md"))
+    assert pages
+    for page in pages:
+        assert page.stem in names
+        assert f"examples/recurrent/{page.stem}.py" in page.read_text("utf-8")
 
 
 @pytest.mark.parametrize("cure", [(), ("--cure",)], ids=["as-it-is", "cured"])
