@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-
 from benchmarks.recurrent.tasks import TASKS
+
 from test_examples import EXAMPLES, run
 
 SCRIPTS = sorted((EXAMPLES / "recurrent").glob("*.py"))
