@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from gradfuga._trial.bench import Bench
 from gradfuga._trial.request import Request
 from gradfuga._trial.scratch import Place
-from gradfuga._trial.workers import LocalPool
+from gradfuga._trial.workers import AbstractPool, LocalPool
+from gradfuga._types import DepthProfile
 from gradfuga.experiment import Treatment, TrialRun
 
 # Four classes that a linear model tells apart. With ACTIVATION = "Sigmoid" it stays at chance.
@@ -69,11 +72,48 @@ def run(tmp_path: Path, pool: LocalPool) -> Run:
         steps: int | None = 40,
         treatment: Treatment | None = None,
         patience: float = 120.0,
+        hurdle: int = 0,
     ) -> TrialRun:
         (tmp_path / "train.py").write_text(dedent(source), "utf-8")
         place = Place.of("train.py", tmp_path)
         return pool.submit(
-            Request(place, arguments, treatment, seed, steps, None, patience)
+            Request(place, arguments, treatment, seed, steps, None, patience, hurdle=hurdle)
         ).result()
 
     return once
+
+
+class Simulated(AbstractPool):
+    """Trainings by formula: `progress[title](steps, seed)`, `reach[title]` decades at the start."""
+
+    def __init__(self, progress, reach=None, *, known=True, breaks=()):
+        self.progress, self.reach, self.known, self.breaks = progress, reach or {}, known, breaks
+        self.asked: list[tuple[str, int, int]] = []  # title, seed, steps that were run
+
+    def submit(self, request: Request) -> Future[TrialRun]:
+        title = request.treatment.title
+        curve = self.progress.get(title, lambda _steps, _seed: 0.0)
+        steps = request.steps
+        if request.hurdle and not (self.known and curve(request.hurdle, request.seed) > 0.05):
+            steps = request.hurdle
+        depth = DepthProfile(("layer",), (self.reach[title],), (0.0,)) if title in self.reach else (
+            DepthProfile()
+        )  # fmt: skip
+        self.asked.append((title, request.seed, steps))
+        future: Future[TrialRun] = Future()
+        if title in self.breaks:
+            future.set_result(TrialRun(request.seed, failed="broken"))
+        else:
+            score = curve(steps, request.seed)
+            future.set_result(
+                TrialRun(request.seed, steps=steps, score=score, known=self.known, depth=depth)
+            )
+        return future
+
+    def close(self) -> None:
+        pass
+
+    def bench(self, steps: int = 400, deadline: float | None = None) -> Bench:
+        nowhere = Place(Path(), Path(), Path("train.py"))
+        like = Request(nowhere, (), None, 0, steps, None, 0.0)
+        return Bench(self, like, deadline=deadline, tell=lambda _text: None)

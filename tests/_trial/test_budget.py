@@ -63,6 +63,6 @@ def test_the_seeds_that_are_asked_for_are_kept():
     assert laid("5min", seeds=7).seeds == 7
 
 
-def test_a_short_round_comes_first_where_steps_cost_more_than_starts():
-    assert laid("5min", step_seconds=0.01).rungs == (172, 690)
-    assert laid("5min").rungs == (690,)
+def test_the_hurdle_is_a_quarter_of_a_slice_that_is_long_enough():
+    assert laid("5min").hurdle == 690 // 4
+    assert laid("79steps").hurdle == 0

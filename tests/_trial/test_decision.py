@@ -11,6 +11,7 @@ from gradfuga._trial.decision import (
     WORTHWHILE,
     better,
     compare,
+    enough,
     learns,
     promising,
     sign_flip,
@@ -97,3 +98,12 @@ def test_no_random_gain_is_called_better_more_often_than_the_interval_allows():
         for _ in range(400)
     )
     assert called <= 0.025 * 400
+
+
+@pytest.mark.parametrize(
+    ("permitted", "bar"), [(0.9, 0.72), (0.2, 0.16), (0.05, 0.5), (math.nan, 0.5)]
+)
+def test_enough_is_what_the_task_is_known_to_permit_else_half_of_the_way(permitted, bar):
+    assert enough(arm("above", bar + 0.01), permitted)
+    assert not enough(arm("below", bar - 0.01), permitted)
+    assert not enough(arm("unknown", bar + 0.01, known=False), permitted)

@@ -49,17 +49,26 @@ class Bench:
         """Whether the time is used up."""
         return self.deadline is not None and time.monotonic() > self.deadline
 
-    def arms(self, treatments: Sequence[Treatment], seeds: Sequence[int], steps: int) -> list[Arm]:
+    def arms(
+        self,
+        treatments: Sequence[Treatment],
+        seeds: Sequence[int],
+        steps: int,
+        *,
+        hurdle: int = 0,
+    ) -> list[Arm]:
         """Run every treatment with every seed for `steps`; what has run already is taken again.
 
-        Runs that the time does not allow any more are left out: an arm may come back with fewer
-        seeds, or none. The seeds come before the treatments, so that all arms have the same.
+        With a `hurdle`, those that have learned nothing by that step end there. Runs that the
+        time does not allow any more are left out: an arm may come back with fewer seeds, or none.
+        The seeds come before the treatments, so that all arms have the same.
         """
+        least = hurdle or steps
         waiting: dict[Future[TrialRun], tuple[Treatment, int]] = {}
         for seed in seeds:
             for treatment in treatments:
                 known = self._known.get((treatment, seed))
-                if known is None or (known.steps < steps and not known.ended and not known.failed):
+                if known is None or not _has_run(known, least):
                     request = dataclasses.replace(
                         self._like,
                         treatment=treatment,
@@ -68,35 +77,40 @@ class Bench:
                         seconds=None,
                         patience=self._patience(),
                         record="",
+                        hurdle=hurdle,
                     )
                     waiting[self._pool.submit(request)] = (treatment, seed)
         self._gather(waiting)
-        return [self.arm(treatment, seeds, steps) for treatment in treatments]
+        return [self.arm(treatment, seeds, least) for treatment in treatments]
 
     def arm(self, treatment: Treatment, seeds: Sequence[int], steps: int) -> Arm:
-        """Return what is known of a treatment at `steps`."""
+        """Return what is known of a treatment after at least `steps`."""
         runs = [self._known.get((treatment, seed)) for seed in seeds]
-        return Arm(
-            treatment,
-            tuple(
-                run
-                for run in runs
-                if run is not None and (run.steps >= steps or run.ended or run.failed)
-            ),
-        )
+        kept = tuple(run for run in runs if run is not None and _has_run(run, steps))
+        return Arm(treatment, kept)
 
     @property
     def tried(self) -> list[Arm]:
-        """Every arm with all its longest runs, in the order in which they began."""
+        """Every arm that was trained, with all its longest runs, in the order of their starts.
+
+        What ran for one step only was measured, not trained; `measured` counts these.
+        """
         grouped: dict[Treatment, list[TrialRun]] = {}
         for (treatment, _seed), run in self._known.items():
             grouped.setdefault(treatment, []).append(run)
         arms = []
         for treatment, runs in grouped.items():
             longest = max(run.steps for run in runs)
+            if longest == 1 != self._like.steps and not any(run.failed for run in runs):
+                continue
             kept = [run for run in runs if run.failed or run.steps == longest or run.ended]
             arms.append(Arm(treatment, tuple(sorted(kept, key=lambda run: run.seed))))
         return arms
+
+    @property
+    def measured(self) -> int:
+        """How many treatments were measured on one batch and not trained with."""
+        return len({treatment for treatment, _seed in self._known}) - len(self.tried)
 
     def _patience(self) -> float:
         expected = max(_LEAST_PATIENCE, _PATIENCE * self.run_seconds)
@@ -121,9 +135,15 @@ class Bench:
         self.steps += run.steps
         self.runs += 1
         name = treatment.title or _("untreated")
+        if run.steps == 1 and not run.failed:
+            return  # what is measured before any training is told together
         if run.failed:
             self._tell(_("{name}, seed {seed}: failed ({why})").format(
                 name=name, seed=seed, why=run.failed))  # fmt: skip
         else:
             self._tell(_("{name}, seed {seed}: loss {loss:.4g} after {steps} steps").format(
                 name=name, seed=seed, loss=run.loss, steps=run.steps))  # fmt: skip
+
+
+def _has_run(run: TrialRun, steps: int) -> bool:
+    return run.steps >= steps or run.ended or bool(run.failed)

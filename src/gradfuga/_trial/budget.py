@@ -76,15 +76,15 @@ class Plan:
 
     Attributes:
         steps: of each training; a script that ends earlier takes fewer.
-        candidates: treatments that get a first run.
+        candidates: treatments that are trained with.
         seeds: pairs that decide.
-        rungs: steps of the successive rounds in which the worse half goes.
+        hurdle: the step by which a training must have learned something to go on; 0 for none.
     """
 
     steps: int
     candidates: int
     seeds: int
-    rungs: tuple[int, ...]
+    hurdle: int
 
 
 def plan(
@@ -113,24 +113,24 @@ def plan(
     if budget.steps is not None:
         steps = min(budget.steps, length)
         number = min(candidates, _PLANS[0][0])
-        return Plan(steps, number, seeds or _PLANS[0][1], _rungs(steps, step_seconds, 0.0))
+        return Plan(steps, number, seeds or _PLANS[0][1], _hurdle(steps))
     work = left * jobs * _IDLE
-    chosen = Plan(0, 0, 0, ())
+    chosen = Plan(0, 0, 0, 0)
     for many, pairs in _PLANS:
         number, pairs = min(many, candidates), seeds or pairs  # noqa: PLW2901 (as asked)
-        # first round, second round, two finalists, patch, random control, untreated, longer
-        runs = number + math.ceil(number / 2) + 5 * pairs
+        # before training, first round, second round, two finalists, patch, random control,
+        # untreated
+        runs = 2 * number + math.ceil(number / 2) + 5 * pairs
         trainings = 0.25 * number + math.ceil(number / 2) + 5 * pairs
         affordable = (work - runs * startup_seconds) / max(trainings * step_seconds, 1e-9)
         steps = min(length, max(int(affordable), 0))
-        chosen = Plan(steps, number, pairs, _rungs(steps, step_seconds, startup_seconds))
+        chosen = Plan(steps, number, pairs, _hurdle(steps))
         if steps >= min(length, _ENOUGH):
             break
     return chosen
 
 
-def _rungs(steps: int, step_seconds: float, startup_seconds: float) -> tuple[int, ...]:
-    """A short first round pays only where a training costs more than starting one."""
-    if steps * step_seconds < 2.0 * startup_seconds or steps < 4 * FEWEST_STEPS:
-        return (steps,)
-    return steps // 4, steps
+def _hurdle(steps: int) -> int:
+    """A quarter of the slice, unless that is too short to learn anything in."""
+    quarter = steps // 4
+    return quarter if quarter >= FEWEST_STEPS else 0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..analysis.progress import INFORMED
+from ..analysis.progress import INFORMED, LIKE_REFERENCE, POOR, TELLING_REFERENCE
 from ..experiment import Arm, Comparison
 
 # The least progress that counts as learning (see `progress`), and so the least gain worth a
@@ -16,7 +16,7 @@ from ..experiment import Arm, Comparison
 WORTHWHILE = INFORMED
 # A treatment that gets this share of the best one's progress works as well: then size decides.
 # The same share at which a network does what its task is known to permit.
-AS_GOOD = 0.8
+AS_GOOD = LIKE_REFERENCE
 CONFIDENCE = 0.95
 _ENUMERATED = 16  # 65,536 sign patterns; more seeds than that are drawn
 _HALVINGS = 200
@@ -55,6 +55,23 @@ def learns(arm: Arm) -> bool:
     return not arm.failed and (not all(run.known for run in arm.runs) or arm.score > WORTHWHILE)
 
 
+def as_good(arm: Arm, best: float) -> bool:
+    """Whether an arm's score comes about as far as `best`."""
+    return arm.score >= best - (1.0 - AS_GOOD) * abs(best)
+
+
+def enough(arm: Arm, permitted: float) -> bool:
+    """Whether an arm learns what the task is known to permit, so that no better one is looked for.
+
+    Args:
+        arm: with at least one run.
+        permitted: progress of the reference learner, NaN where there is none. Then half of the
+            way to zero is asked for.
+    """
+    bar = AS_GOOD * permitted if permitted >= TELLING_REFERENCE else POOR
+    return learns(arm) and all(run.known for run in arm.runs) and arm.score >= bar
+
+
 def promising(arms: Sequence[Arm]) -> list[Arm]:
     """Order arms: first those about as good as the best, the smallest first; then by score.
 
@@ -66,7 +83,7 @@ def promising(arms: Sequence[Arm]) -> list[Arm]:
     def key(arm: Arm) -> tuple[int, tuple[int, int], float]:
         if not math.isfinite(arm.score):
             return (2, (0, 0), 0.0)
-        if learns(arm) and arm.score >= best - (1.0 - AS_GOOD) * abs(best):
+        if learns(arm) and as_good(arm, best):
             return (0, arm.treatment.size, -arm.score)
         return (1, (0, 0), -arm.score)
 

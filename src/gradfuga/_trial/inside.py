@@ -29,6 +29,7 @@ NOT_PLACED = "nothing in the model fits the treatment."
 _SAMPLES = 4  # light observation reads the tape about so often: the baseline needs few
 _UNLIMITED = 256  # and each so many steps where the slice has no length
 _STARTING = 16  # losses that tell whether two runs of one seed are the same
+_MOST_DECADES = 308.0  # of a double: a gradient that overflows has more
 _MOST_POINTS = 240  # chosen: points of a curve, as many as a chart of it has columns
 
 
@@ -58,12 +59,13 @@ class Inside:
             every = math.ceil(order.steps / _SAMPLES) if order.steps else _UNLIMITED
             self._observer = observe(every=every, script=script, reference=False)
         self._observer.__enter__()
+        self._over = over
         self._slice = Slice(
             steps=order.steps,
             seconds=order.seconds,
             started=started,
             over=over,
-            stepped=self._held_out.stepped,
+            stepped=self._stepped,
         )
         self._slice.attach()
         self._transplant = Transplant(order.edits, model=order.model)
@@ -77,8 +79,7 @@ class Inside:
         if part.steps == 0:
             return TrialRun(seed, failed=failed or NO_STEP, own_seeds=self._seeds.own)
         self._observer.close(interrupted=not ended)
-        trainings = self._observer.trainings
-        readings = trainings[min(self._order.training, len(trainings) - 1)]
+        readings = self._judged()
         progress = measure_progress(readings)
         if failed and progress.nonfinite_step is not None:
             failed = ""  # it stopped at a loss that is not finite, and that is its result
@@ -108,6 +109,17 @@ class Inside:
             own_seeds=self._seeds.own,
             failed=failed,
         )
+
+    def _stepped(self) -> None:
+        self._held_out.stepped()
+        at_hurdle = self._slice.steps == self._order.hurdle
+        if at_hurdle and not measure_progress(self._judged()).informed:
+            self._over()
+
+    def _judged(self) -> Readings:
+        """Return what has been read of the training that was ordered."""
+        trainings = self._observer.trainings
+        return trainings[min(self._order.training, len(trainings) - 1)]
 
     def _unplaced(self) -> str:
         """Say why no edit has found its place."""
@@ -147,14 +159,17 @@ def thinned(readings: Readings) -> tuple[tuple[int, ...], tuple[float, ...]]:
 
 
 def first_reach(readings: Readings) -> DepthProfile:
-    """Return the reach of every layer at the first sampled step, output first."""
+    """Return the reach of every layer at the first sampled step, output first.
+
+    Layers that were not read are left out; an exact zero of the gradient is -inf.
+    """
     if not readings.sampled:
         return DepthProfile()
     case = build_case(readings)
     shown = [
-        (layer.path, float(value))
+        (layer.path, min(float(value), _MOST_DECADES))
         for value, layer in zip(case.reach[0], case.layers, strict=True)
-        if not layer.gated
+        if not layer.gated and not math.isnan(value)
     ]
     paths, reach = tuple(path for path, _ in shown), tuple(value for _, value in shown)
     return DepthProfile(paths, reach, (0.0,) * len(reach))

@@ -15,6 +15,8 @@ from typing import final
 
 _START = "import sys\nfrom gradfuga._trial.child import main\nmain(sys.argv.pop())\n"
 _SERVE = "from gradfuga._trial.fork_server import serve\nserve()\n"
+# The first optimizer of a process imports it, in a second and more; it starts no threads.
+_AHEAD = ("torch._dynamo",)
 # One thread each: several trainings share the cores. Nobody looks at their windows, and what
 # they would report to a service is no training of the user's.
 _ENVIRONMENT = {
@@ -119,6 +121,7 @@ class ForkStarter(AbstractStarter):
         self._children: dict[str, _ForkedChild] = {}
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
+        self.prepare(_AHEAD)
 
     def start(self, order: Path, errors: Path) -> AbstractChild:
         """Ask for a fork."""

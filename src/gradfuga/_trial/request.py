@@ -27,6 +27,7 @@ class Request:
         training: which of the script's trainings is judged, in the order of their first steps.
         model: class name of that training's model; edits are made to it alone.
         record: a folder to record the whole observation into; light observation where "".
+        hurdle: a run that has learned nothing by this step ends there; 0 for none.
     """
 
     place: Place
@@ -39,6 +40,7 @@ class Request:
     training: int = 0
     model: str = ""
     record: str = ""
+    hurdle: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,15 @@ class Order:
     training: int
     model: str
     record: str
+    hurdle: int
     report: Path
 
 
 def write_run(run: TrialRun, path: Path) -> None:
-    """Write `run` as JSON, whole or not at all; a number that is not finite is null."""
+    """Write `run` as JSON, whole or not at all; a number that is not finite is null.
+
+    Of the reach only an exact zero of the gradient is not finite: see `first_reach`.
+    """
     scratch = path.with_suffix(".tmp")
     scratch.write_text(json.dumps(_plain(asdict(run)), allow_nan=False), "utf-8")
     scratch.replace(path)
@@ -69,10 +75,7 @@ def read_run(path: Path) -> TrialRun:
     """Read what `write_run` has written."""
     raw = json.loads(path.read_text("utf-8"))
     depth = raw.pop("depth")
-    reach, spread = (
-        tuple(math.nan if value is None else value for value in depth[key])
-        for key in ("reach", "spread")
-    )
+    reach = tuple(-math.inf if value is None else value for value in depth["reach"])
     for key in ("score", "error", "loss"):
         raw[key] = math.nan if raw[key] is None else raw[key]
     for key in ("curve", "start"):
@@ -81,7 +84,7 @@ def read_run(path: Path) -> TrialRun:
         raw[key] = tuple(raw[key])
     known = {field.name for field in fields(TrialRun)}
     return TrialRun(
-        depth=DepthProfile(tuple(depth["path"]), reach, spread),
+        depth=DepthProfile(tuple(depth["path"]), reach, tuple(depth["spread"])),
         **{key: raw[key] for key in raw.keys() & known},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
@@ -12,19 +13,20 @@ from tempfile import TemporaryDirectory
 
 from .._diagnose import diagnose
 from .._errors import TrialError
-from .._messages import _
-from .._prescribe import prescribe
-from .._types import Diagnosis, Safety, Verdict
+from .._messages import _, _n
+from .._types import Diagnosis, Verdict
+from ..analysis.progress import measure_progress
 from ..experiment import Arm, ArmKind, Treatment, Trial, TrialRun
 from ..readings import MANIFEST, Readings
 from .bench import UNTREATED, Bench
 from .budget import DEFAULT, FEWEST_STEPS, OBSERVED, Budget, plan
-from .decision import better, compare, learns, promising
+from .candidates import treatments_for
+from .decision import as_good, compare, learns, promising
 from .request import Request
 from .scratch import Place
+from .search import Search
 from .workers import AbstractPool, LocalPool
 
-_FINALISTS = 2  # chosen: whom all seeds are spent on
 _OPEN_ENDED = 3600.0  # seconds that the observed run of a step budget may take
 
 
@@ -197,39 +199,20 @@ class _Course:
                 count=laid.candidates, seeds=laid.seeds, steps=laid.steps
             )
         )
-        tried = candidates[: laid.candidates]
-        [untreated, *_rest] = bench.arms([UNTREATED, *()], [0], laid.steps)
-        self._check_repeatable(untreated)
-        standing = self._race(bench, tried, laid.rungs)
-        [untreated] = bench.arms([UNTREATED], seeds, laid.steps)
-        self._winner = self._final(bench, untreated, standing, seeds, laid.steps)
+        found = Search(
+            bench=bench,
+            steps=laid.steps,
+            hurdle=laid.hurdle,
+            seeds=seeds,
+            most=laid.candidates,
+            abreast=self._jobs,
+            permitted=measure_progress(self._trainings[training]).reference,
+        ).among(candidates)
+        self._check_repeatable(found.untreated)
+        self._winner = found.winner
         if self._winner is None:
-            return self._end(False, self._why_nothing(bench, untreated, standing))
-        return self._confirm(bench, candidates, untreated, self._winner, seeds, laid.steps)
-
-    def _race(
-        self, bench: Bench, treatments: Sequence[Treatment], rungs: Sequence[int]
-    ) -> list[Arm]:
-        """Successive halving with one seed: after each round the worse half goes."""
-        standing = list(treatments)
-        arms: list[Arm] = []
-        for number, steps in enumerate(rungs):
-            arms = promising(bench.arms(standing, [0], steps))
-            arms = [arm for arm in arms if arm.runs and not arm.failed]
-            last = number == len(rungs) - 1
-            kept = _FINALISTS if last else max(_FINALISTS, (len(arms) + 1) // 2)
-            standing = [arm.treatment for arm in arms[:kept]]
-        return arms[:_FINALISTS]
-
-    def _final(
-        self, bench: Bench, untreated: Arm, standing: Sequence[Arm], seeds: range, steps: int
-    ) -> Arm | None:
-        """Give the finalists all seeds, the most promising first, until one is proven."""
-        for finalist in standing:
-            [arm] = bench.arms([finalist.treatment], seeds, steps)
-            if better(compare(untreated, arm)) and learns(arm):
-                return arm
-        return None
+            return self._end(False, self._why_nothing(bench, found.untreated, found.standing))
+        return self._confirm(bench, candidates, found.untreated, self._winner, seeds, laid.steps)
 
     def _confirm(
         self,
@@ -251,7 +234,9 @@ class _Course:
         if not self._first.ended or steps < self._first.steps:
             [arm] = bench.arms([longer], [0], bench.steps)
             controls.append(arm)
-        lost = [arm for arm in controls if arm.runs and arm.score > winner.score]
+        lost = [
+            arm for arm in controls if math.isfinite(arm.score) and not as_good(winner, arm.score)
+        ]
         proven = not lost
         because = (
             _("With it the script learns, with every seed that was tried.")
@@ -313,12 +298,27 @@ class _Course:
         untreated = untreated or (plain[0] if plain else None)
         tried = [arm for arm in known if arm.treatment.kind is ArmKind.TREATMENT]
         best = treated or self._winner
+
+        def won(arm: Arm) -> bool:
+            return best is not None and arm.treatment == best.treatment
+
         steps = self._first.steps + (0 if bench is None else bench.steps)
         if self._steps and not (self._first.ended and self._steps >= self._first.steps):
             self._notes.append(
                 _("Tried on a slice: the first {steps} steps of each training.").format(
                     steps=self._steps
                 )
+            )
+        measured = 0 if bench is None else bench.measured
+        if measured:
+            self._notes.append(
+                _n(
+                    "{count} treatment was measured on one batch only: others came before it, by "
+                    "the reach that they leave.",
+                    "{count} treatments were measured on one batch only: others came before them, "
+                    "by the reach that they leave.",
+                    measured,
+                ).format(count=measured)
             )
         return Trial(
             diagnosis=diagnosis,
@@ -333,22 +333,13 @@ class _Course:
             untreated=untreated,
             treated=best,
             comparison=compare(untreated, best) if untreated and best else None,
-            tried=tuple(promising(tried)),
+            tried=tuple(sorted(promising(tried), key=won, reverse=True)),
             controls=tuple(controls),
             steps=steps,
             seconds=time.monotonic() - self._started,
             notes=tuple(self._notes),
             trainings=self._trainings,
         )
-
-
-def treatments_for(diagnosis: Diagnosis) -> tuple[Treatment, ...]:
-    """Return what can be tried for `diagnosis`: its prescriptions, advice left out."""
-    return tuple(
-        Treatment(each.title, (each,), safety=each.safety)
-        for each in prescribe(diagnosis)
-        if each.safety is not Safety.ADVICE
-    )
 
 
 def _judged(diagnosis: Diagnosis, trainings: Sequence[Readings]) -> int:

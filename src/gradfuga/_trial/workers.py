@@ -87,6 +87,7 @@ def run_request(
             training=request.training,
             model=request.model,
             record=request.record,
+            hurdle=request.hurdle,
             report=ours / "run.json",
         )
         told = ours / "stderr.txt"
