@@ -117,6 +117,31 @@ def test_each_hidden_layer_is_normalized_and_the_output_is_not(style, kind, tmp_
     assert len(norms) == len(layers) - 1
 
 
+def test_weights_are_drawn_where_they_stand_after_normalizations_have_moved_them():
+    source = script("sequential")
+    edits = (Initialize("fan_in", 0.0, paths=("2", "0")), InsertNormalization("layer"))
+    patch = patch_source(source, "train.py", edits)
+    assert set(patch.placed) == set(edits)
+    model = run(patch.source.replace("range(20)", "range(0)"))["model"]
+    drawn = [not m.weight.any() for m in model if isinstance(m, nn.Linear)]
+    assert drawn == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("[p for p in model.parameters() if p.requires_grad]", True),
+        ('[{"params": model.parameters()}]', True),
+        ("[*model[0].parameters(), *model[2].parameters()]", False),
+    ],
+)
+def test_the_model_is_the_one_whose_parameters_the_optimizer_gets(given, found):
+    source = script("sequential").replace("model.parameters()", given)
+    patch = patch_source(source, "train.py", [ClipGradient("norm", 1.0)])
+    assert bool(patch.placed) is found
+    assert ("clip_grad_norm_(model.parameters(), 1)" in patch.source) is found
+
+
 @pytest.mark.parametrize("style", ["sequential", "module_list"])
 def test_a_skip_goes_around_layers_that_keep_the_shape(style, tmp_path):
     source = script(style)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -15,6 +16,10 @@ from .naming import clean
 
 LAYERS = (nn.Linear, _ConvNd)
 RECURRENT = (nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell)
+NORMS = frozenset(
+    {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm}
+)
+_SHORTCUTS = ("shortcut", "downsample", "skip", "identity")  # names of what is beside a branch
 _CLOSED = (nn.MultiheadAttention,)  # computes with its parts' weights, not through their forward
 
 # Modules by the name that gradfuga.theory.activations gives their function.
@@ -117,6 +122,47 @@ def layers_at(model: nn.Module, paths: Sequence[str]) -> dict[str, nn.Module]:
         for path, module in layers.items()
         if any(path == each or (each and path.startswith(f"{each}.")) for each in wanted)
     }
+
+
+def branch_ends(model: nn.Module, paths: Sequence[str]) -> dict[str, nn.Module]:
+    """Return what the residual branches that are added at `paths` put out last.
+
+    A path is that of a layer, or of a sum in a block (``blocks.3/add``). Of a block with one sum it
+    is the layer registered last, shortcuts apart, or the normalization right behind it; of one with
+    several sums the last layer of as many parts.
+    """
+    sums = Counter(path.partition("#")[0].partition("/")[0] for path in dict.fromkeys(paths))
+    known = modules_of(model)
+    found: dict[str, nn.Module] = {}
+    for block, count in sums.items():
+        inside = {p: m for p, m in layers_at(model, (block,)).items() if not _shortcut(block, p)}
+        parts: dict[str, str] = {}
+        for path in inside:
+            parts[path.removeprefix(block).lstrip(".").partition(".")[0]] = path
+        for path in list(parts.values())[-count:]:
+            end = _behind(list(known), path)
+            is_norm = end in known and type(known[end]) in NORMS and _opens_with_layer(known, block)
+            found[end if is_norm else path] = known[end if is_norm else path]
+    return found
+
+
+def _shortcut(block: str, path: str) -> bool:
+    return any(word in path.removeprefix(block).lower() for word in _SHORTCUTS)
+
+
+def _behind(order: Sequence[str], path: str) -> str:
+    """Return the path registered right after `path` beside it, "" where nothing is."""
+    place = order.index(path) + 1
+    beside = place < len(order) and order[place].rpartition(".")[0] == path.rpartition(".")[0]
+    return order[place] if beside else ""
+
+
+def _opens_with_layer(known: Mapping[str, nn.Module], block: str) -> bool:
+    """Whether a block's first part is a layer, so that normalizations stand behind layers."""
+    kinds = (type(m) for p, m in known.items() if p.startswith(f"{block}."))
+    return next(
+        (issubclass(k, LAYERS) for k in kinds if issubclass(k, LAYERS) or k in NORMS), False
+    )
 
 
 def output_layer(model: nn.Module) -> str:

@@ -30,7 +30,7 @@ from .._edits import (
     Unfreeze,
 )
 from .._messages import _
-from .anatomy import RECURRENT, layers_at, modules_of
+from .anatomy import RECURRENT, branch_ends, layers_at, modules_of
 from .drawing import draw, draw_recurrent, open_gates
 from .first_batch import Standardize, calibrate, revive
 from .graft import SKIP_SCALE, grafted
@@ -249,13 +249,13 @@ def _add_skip(model: nn.Module, edit: AddSkip, operation: Operation) -> bool:
 
 
 def _scale_branch(model: nn.Module, edit: ScaleBranch, operation: Operation) -> bool:
-    layers = layers_at(model, edit.paths) if edit.paths else {}
-    scale = 1.0 / math.sqrt(max(len(layers), 1)) if edit.scale is None else edit.scale
-    for module in layers.values():
+    ends = branch_ends(model, edit.paths)
+    scale = 1.0 / math.sqrt(max(len(ends), 1)) if edit.scale is None else edit.scale
+    for module in ends.values():
         if edit.learned:
             operation.joined.append(_learned(module, "branch_scale", scale))
         module.register_forward_hook(Scale(scale))
-    return bool(layers)
+    return bool(ends)
 
 
 def _learned(

@@ -79,7 +79,7 @@ class Normalize(cst.CSTTransformer):
         return {
             "layer": f"{owner}LayerNorm({wide})",
             "rms": f"{owner}RMSNorm({wide})",
-            "group": f"{owner}GroupNorm(max({wide} // 8, 1), {wide})",
+            "group": f"{owner}GroupNorm(max({wide} // 32, 1), {wide})",
         }[self.edit.to]
 
     def _placed(self, values: Sequence[cst.BaseExpression]) -> dict[int, str]:

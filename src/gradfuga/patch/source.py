@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import libcst as cst
 
@@ -33,6 +33,9 @@ from .activations import HELPER, SwapActivations, kinds_of
 from .layers import RESIDUAL, SKIP, AddSkips, ChangeConstructor, Normalize
 
 _INLINE = (SwapActivation, InsertNormalization, AddSkip, MoveNormalization, ReplaceRecurrent)
+
+
+_SHIFTING = (InsertNormalization, AddSkip)  # what stands in a Sequential gets other numbers
 
 
 class _UnplacedError(Exception):
@@ -87,7 +90,8 @@ def patch_source(
     unplaced: list[tuple[Edit, str]] = []
     for edit in sorted(edits, key=lambda each: not isinstance(each, _INLINE)):
         try:
-            module = _place(module, edit, lines, helpers)
+            wanted = _unnumbered(edit) if any(isinstance(e, _SHIFTING) for e in placed) else edit
+            module = _place(module, wanted, lines, helpers)
             placed.append(edit)
         except _UnplacedError as error:
             unplaced.append((edit, str(error)))
@@ -143,6 +147,12 @@ def _place(
             return _beside(module, lambda m: {"before_build": _loop(edit, m)})
         case _:
             raise _UnplacedError(_("This edit has no form in source; it is told in words."))
+
+
+def _unnumbered(edit: Edit) -> Edit:
+    """Return the edit at all hidden layers where its paths number the parts of a Sequential."""
+    numbered = any(part.isdigit() for path in edit.paths for part in path.split("."))
+    return replace(edit, paths=()) if numbered else edit
 
 
 def _kept(module: cst.Module, changed: int) -> cst.Module:

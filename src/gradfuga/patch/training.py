@@ -24,9 +24,24 @@ class FindOptimizer(cst.CSTVisitor):
         if self.variable or given is None:
             return
         self.variable = code(node.targets[0].target)
-        if isinstance(given, cst.Call) and called(given) in ("parameters", "named_parameters"):
-            assert isinstance(given.func, cst.Attribute)
-            self.model = code(given.func.value)
+        owners = _Owners()
+        given.visit(owners)
+        if len(owners.found) == 1:  # of parts of a model, none is the whole
+            self.model = owners.found.pop()
+
+
+class _Owners(cst.CSTVisitor):
+    """Collect the expressions whose parameters are asked for."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+
+    def visit_Call(self, node: cst.Call) -> None:
+        """Read ``model.parameters()``."""
+        if called(node) in ("parameters", "named_parameters") and isinstance(
+            node.func, cst.Attribute
+        ):
+            self.found.add(code(node.func.value))
 
 
 class SetOption(cst.CSTTransformer):

@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .._types import Axis
+from .._types import Axis, Verdict
 
 if TYPE_CHECKING:
     from .._types import Diagnosis, Evidence
 
 _BLOCK_PARTS = frozenset({"self_attn", "norm1", "norm2", "linear1", "linear2"})
 _MOST_PATHS = 1024  # an edit is made at all of them
+_ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta")
+_BY_PATH = frozenset({"large_init", "unscaled_residual"})
 
 
 def named(diagnosis: Diagnosis, causes: Iterable[str]) -> bool:
@@ -72,8 +74,28 @@ def wanted_gain(diagnosis: Diagnosis) -> float:
 
 
 def hidden_layers(diagnosis: Diagnosis) -> tuple[str, ...]:
-    """Return the layers of the main line without the output's; none means all hidden ones."""
-    return diagnosis.depth.path[1:]
+    """Return the layers of the main line without the output's; none means all hidden ones.
+
+    Where dead units cut the main line, the layers below the cut are not on it: all are meant then.
+    """
+    return () if named(diagnosis, ("dead_relu",)) else diagnosis.depth.path[1:]
+
+
+def adaptive(diagnosis: Diagnosis) -> bool:
+    """Whether the optimizer divides the gradient by its own size, as Adam does."""
+    return diagnosis.run.optimizer.startswith(_ADAPTIVE)
+
+
+def clipping_helps(diagnosis: Diagnosis) -> bool:
+    """Whether a bound on the gradient can shorten the steps that do the harm.
+
+    Not where large weights saturate without an explosion, nor where an adaptive optimizer, whose
+    steps have the length of the rate whatever the gradient is, takes too long ones.
+    """
+    main = main_cause(diagnosis)
+    if main == "learning_rate_too_high":
+        return not adaptive(diagnosis)
+    return diagnosis.verdict is Verdict.EXPLODING or main not in _BY_PATH
 
 
 def residual(diagnosis: Diagnosis) -> bool:

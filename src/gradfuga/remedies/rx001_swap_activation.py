@@ -12,9 +12,10 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    Sigmoids that are gates, as in an LSTM, or the output of a probability, stay. ReLU needs He
-    initialisation with it, tanh the Xavier one, beyond some ten layers. It is prescribed only
-    where the activation is the main cause.
+    It treats ``contracting_activation``. It does not treat weights of the wrong scale behind other
+    activations. Sigmoids that are gates, as in an LSTM, or the output of a probability, stay. ReLU
+    needs He initialisation with it, tanh the Xavier one, beyond some ten layers. It is prescribed
+    only where the activation is the main cause.
 
 References
     Glorot and Bengio 2010. He et al. 2015, https://arxiv.org/abs/1502.01852. Lu, Gould and

@@ -12,9 +12,10 @@ Safety
     Unsafe: weights that were trained already are lost.
 
 Known limits
-    It does not repair a sigmoid, nor a tanh network, for which the scale is too large. GELU, SiLU
-    and Mish drift away from any initialisation beyond ten or twenty layers: give them a
-    normalisation or a skip connection too. Depthwise convolutions have a fan_in of k^2.
+    It treats ``large_init`` and ``small_init``. It does not repair a sigmoid, nor a tanh network,
+    for which the scale is too large. GELU, SiLU and Mish drift away from any initialisation beyond
+    ten or twenty layers: give them a normalisation or a skip connection too. Depthwise convolutions
+    have a fan_in of k^2.
 
 References
     He et al. 2015, https://arxiv.org/abs/1502.01852.

@@ -11,8 +11,9 @@ Safety
     Unsafe: weights that were trained already are lost.
 
 Known limits
-    It does not repair a sigmoid: Xavier initialisation leaves it at -5.7 decades in ten layers.
-    ``calculate_gain("tanh")``, 5/3, is too much for deep networks: the gradient grows 10 % a layer.
+    It treats ``large_init`` and ``small_init``. It does not repair a sigmoid: Xavier initialisation
+    leaves it at -5.7 decades in ten layers. ``calculate_gain("tanh")``, 5/3, is too much for deep
+    networks: the gradient grows 10 % a layer.
 
 References
     Glorot and Bengio 2010. Saxe, McClelland and Ganguli 2014, https://arxiv.org/abs/1312.6120

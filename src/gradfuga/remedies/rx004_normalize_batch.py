@@ -14,7 +14,9 @@ Safety
     ``model.eval()`` for the latter.
 
 Known limits
-    It wants batches of 16 or more: with 4, the gradient of a ReLU network grows 77 % a layer.
+    It treats ``contracting_activation``, ``missing_normalization``, ``saturated_activation`` and
+    ``small_init``. It does not treat dead units whose biases hold them off, nor a rate that kills
+    them. It wants batches of 16 or more: with 4, the gradient of a ReLU network grows 77 % a layer.
     Without a skip connection it explodes in very deep networks (1.21 a layer with ReLU).
 
 References

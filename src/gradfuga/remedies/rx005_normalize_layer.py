@@ -12,9 +12,10 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    It does not repair a sigmoid: its gain a layer is 0.39, because LayerNorm does not take away
-    the common part of all examples; BatchNorm does. Where contracting activations are the main
-    cause it is not prescribed. Under plain SGD a deep ReLU network with LayerNorm alone stays slow.
+    It treats ``missing_normalization``, ``plain_depth`` and ``small_init``. It does not repair a
+    sigmoid: its gain a layer is 0.39, because LayerNorm does not take away the common part of all
+    examples; BatchNorm does. Where contracting activations are the main cause it is not prescribed.
+    Under plain SGD a deep ReLU network with LayerNorm alone stays slow.
 
 References
     Ba, Kiros and Hinton 2016, https://arxiv.org/abs/1607.06450. Xiong et al. 2020,

@@ -11,8 +11,9 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    Only branches that end in a layer of a block of their own are found. A normalisation at the
-    beginning of each branch helps as well.
+    It treats ``unscaled_residual``. It does not treat branches that explode by themselves, nor a
+    plain stack without skips. Only branches that end in a layer of a block of their own are found.
+    A normalisation at the beginning of each branch helps as well.
 
 References
     De and Smith 2020, https://arxiv.org/abs/2002.10444. Zhang, Dauphin and Ma 2019,

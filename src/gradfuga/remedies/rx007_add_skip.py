@@ -12,8 +12,10 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    It needs blocks whose input and output have the same shape. Without the factor the gradient
-    explodes. A sigmoid network with skips learns, but slower than one without sigmoids.
+    It treats ``contracting_activation``, ``missing_normalization``, ``plain_depth`` and
+    ``small_init``. It does not treat inputs that saturate the first layer, nor layers that change
+    the width. It needs blocks whose input and output have the same shape. Without the factor the
+    gradient explodes. A sigmoid network with skips learns, but slower than one without sigmoids.
 
 References
     He et al. 2016, https://arxiv.org/abs/1512.03385. Srivastava, Greff and Schmidhuber 2015,

@@ -11,9 +11,11 @@ Safety
     Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
-    It does not treat a cause: the first layers of an exploding network take the whole bound, and
-    the others get next to nothing. It does nothing for a vanished gradient, and a bound far below
-    the usual norm stops the training. Unscale before clipping with a gradient scaler.
+    It treats ``large_init``, ``learning_rate_too_high``, ``recurrent_expansion`` and
+    ``unscaled_residual``. It does not treat a cause: the first layers of an exploding network take
+    the whole bound, and the others get next to nothing. It does nothing for a vanished gradient,
+    and a bound far below the usual norm stops the training. Unscale before clipping with a gradient
+    scaler.
 
 References
     Pascanu, Mikolov and Bengio 2013, https://arxiv.org/abs/1211.5063.
@@ -27,11 +29,10 @@ from typing import ClassVar, final
 from .._contracts import AbstractRemedy
 from .._edits import ClipGradient, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Verdict
-from ._where import main_cause, named
+from .._types import Diagnosis
+from ._where import clipping_helps, named
 
 _BOUND = 1.0  # the usual one, see the references; AutoClip takes it from the run
-_BY_PATH = frozenset({"large_init", "unscaled_residual"})
 
 
 @final
@@ -57,10 +58,8 @@ class ClipGradientNorm(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return the edit, where something grows."""
-        if not named(diagnosis, self.treats):
+        if not named(diagnosis, self.treats) or not clipping_helps(diagnosis):
             return ()
-        if diagnosis.verdict is not Verdict.EXPLODING and main_cause(diagnosis) in _BY_PATH:
-            return ()  # nothing explodes: the large weights saturate instead
         return (ClipGradient("norm", _BOUND),)
 
 

@@ -11,8 +11,9 @@ Safety
     Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
-    Units that are dead stay dead: start from fresh weights. It does not treat a gradient that
-    explodes along depth, nor targets of a huge scale; it only hides them.
+    It treats ``learning_rate_too_high``. Units that are dead stay dead: start from fresh weights.
+    It does not treat a gradient that explodes along depth, nor targets of a huge scale; it only
+    hides them.
 
 References
     LeCun et al. 1998, Efficient BackProp. Goyal et al. 2017, https://arxiv.org/abs/1706.02677

@@ -11,9 +11,9 @@ Safety
     Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
-    The rate is worked out for steps in one direction, so take it as an order of magnitude. It does
-    not treat a vanished gradient: the layers near the output would overshoot long before the
-    first ones move.
+    It treats ``learning_rate_too_low``. The rate is worked out for steps in one direction, so take
+    it as an order of magnitude. It does not treat a vanished gradient: the layers near the output
+    would overshoot long before the first ones move.
 
 References
     Smith 2017, https://arxiv.org/abs/1506.01186 (range test). docs/how-it-judges.md.

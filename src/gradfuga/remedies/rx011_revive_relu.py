@@ -12,8 +12,9 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    A learning rate that killed the units kills them again: lower it too. Units that are off for
-    most examples, not all, are no illness.
+    It treats ``dead_relu``. It does not treat the rate that killed the units. A learning rate that
+    killed the units kills them again: lower it too. Units that are off for most examples, not all,
+    are no illness.
 
 References
     Maas, Hannun and Ng 2013, Rectifier nonlinearities improve neural network acoustic models. Lu,

@@ -12,8 +12,8 @@ Safety
     Safe: the model's outputs stay as they are; the loss is another one.
 
 Known limits
-    It does not treat hidden layers that saturate. Targets that are no probabilities stay with the
-    squared error: then take the sigmoid away alone.
+    It treats ``saturated_output``. It does not treat hidden layers that saturate. Targets that are
+    no probabilities stay with the squared error: then take the sigmoid away alone.
 
 References
     Bishop 1995, Neural Networks for Pattern Recognition, chapter 6.

@@ -12,8 +12,8 @@ Safety
     Unsafe: the network sees other inputs, and must see them in use too.
 
 Known limits
-    It does not treat saturation that large weights make deeper in the network: initialise for the
-    activation instead.
+    It treats ``saturated_activation``. It does not treat saturation that large weights make deeper
+    in the network: initialise for the activation instead.
 
 References
     LeCun et al. 1998, Efficient BackProp.

@@ -12,7 +12,9 @@ Safety
     Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
-    The learning rate may have been tuned to the missing line; expect to raise it afterwards.
+    It treats ``gradients_not_zeroed`` and ``gradients_wiped``. It does not treat a gradient that
+    vanishes before it is cleared. The learning rate may have been tuned to the missing line; expect
+    to raise it afterwards.
 
 References
     PyTorch documentation of ``torch.optim.Optimizer.zero_grad``.

@@ -12,7 +12,9 @@ Safety
     Safe: no weight changes. What cuts the tape is for you to find.
 
 Known limits
-    Weights that are frozen on purpose stay so; give the head something to learn from instead.
+    It treats ``disconnected`` and ``frozen``. It does not treat weights that get a gradient and
+    hardly move. Weights that are frozen on purpose stay so; give the head something to learn from
+    instead.
 
 References
     PyTorch documentation, Autograd mechanics.

@@ -12,7 +12,8 @@ Safety
     Advice: the loss is in other units; predictions must be scaled back.
 
 Known limits
-    Heavy-tailed targets, such as prices, want their logarithm first.
+    It treats ``target_scale``. It does not treat inputs of a wrong scale. Heavy-tailed targets,
+    such as prices, want their logarithm first.
 
 References
     LeCun et al. 1998, Efficient BackProp.

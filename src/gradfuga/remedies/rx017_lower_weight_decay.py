@@ -11,7 +11,8 @@ Safety
     Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
-    Weights that have shrunk away have to start anew.
+    It treats ``weight_decay_too_strong``. It does not treat a gradient that is too small without
+    any decay. Weights that have shrunk away have to start anew.
 
 References
     Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.

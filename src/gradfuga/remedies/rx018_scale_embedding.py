@@ -10,7 +10,8 @@ Safety
     Unsafe: weights that were trained already are lost.
 
 Known limits
-    Where the embedding is tied to the output layer, only the factor where it is used is free.
+    It treats ``embedding_scale``. It does not treat the layers above the embedding. Where the
+    embedding is tied to the output layer, only the factor where it is used is free.
 
 References
     Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.

@@ -12,8 +12,8 @@ Safety
     Advice: the network computes another function afterwards.
 
 Known limits
-    It does not treat the opposite collapse, tokens that have become alike: that wants skip
-    connections around the attention, and a pre-LN block.
+    It treats ``attention_collapse``. It does not treat the opposite collapse, tokens that have
+    become alike: that wants skip connections around the attention, and a pre-LN block.
 
 References
     Henry et al. 2020, https://arxiv.org/abs/2010.04245. Dehghani et al. 2023,

@@ -10,7 +10,8 @@ Safety
     Advice: steps become longer; lower the learning rate if the loss jumps.
 
 Known limits
-    It does not treat an exploding gradient, which may be why the bound was set.
+    It treats ``clipped_away``. It does not treat an exploding gradient, which may be why the bound
+    was set.
 
 References
     Pascanu, Mikolov and Bengio 2013, https://arxiv.org/abs/1211.5063.

@@ -12,8 +12,9 @@ Safety
     Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
-    The noise of weights without any gradient is amplified too. Below 1e-22 the second moment
-    underflows in float32: scale the loss up instead.
+    It treats ``adam_epsilon``. It does not treat gradients that vanish on their way through the
+    layers. The noise of weights without any gradient is amplified too. Below 1e-22 the second
+    moment underflows in float32: scale the loss up instead.
 
 References
     Kingma and Ba 2015, https://arxiv.org/abs/1412.6980.

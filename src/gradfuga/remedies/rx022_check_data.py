@@ -12,8 +12,9 @@ Safety
     Advice: nothing is changed.
 
 Known limits
-    A network can learn any labels by heart: that it does so shows that the path works, not that
-    the labels are right.
+    It treats ``data_or_labels``. It does not treat a path that carries no gradient: that is found
+    first. A network can learn any labels by heart: that it does so shows that the path works, not
+    that the labels are right.
 
 References
     Karpathy 2019, A Recipe for Training Neural Networks,

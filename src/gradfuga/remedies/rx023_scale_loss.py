@@ -12,7 +12,9 @@ Safety
     Unsafe: the arithmetic is another one, to within the rounding of its format.
 
 Known limits
-    Clip after `scaler.unscale_(optimizer)`. bfloat16 has three significant bits less.
+    It treats ``precision_underflow``. It does not treat gradients that vanish in float32 too, nor
+    updates that the weights' format swallows. Clip after `scaler.unscale_(optimizer)`. bfloat16 has
+    three significant bits less.
 
 References
     Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740.

@@ -13,6 +13,7 @@ Safety
     Unsafe: the arithmetic is another one, to within the rounding of its format.
 
 Known limits
+    It treats ``swallowed_update``. It does not treat gradients that underflow in their own format.
     A larger learning rate lets more updates through too, if the network bears it.
 
 References

@@ -12,7 +12,8 @@ Safety
     Advice: the run that looks for the op is slow; it is one step long.
 
 Known limits
-    An overflow in the forward pass shows as a loss that is not finite, and is another illness.
+    It treats ``precision_underflow``. It does not treat gradients that are too small. An overflow
+    in the forward pass shows as a loss that is not finite, and is another illness.
 
 References
     https://docs.pytorch.org/docs/stable/autograd.html (anomaly detection).

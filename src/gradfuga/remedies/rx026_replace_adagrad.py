@@ -11,7 +11,8 @@ Safety
     Advice: only the optimizer changes.
 
 Known limits
-    For sparse features Adagrad's memory is what one wants; clip there.
+    It treats ``learning_rate_too_low``. It does not treat a rate that was too low from the first
+    step. For sparse features Adagrad's memory is what one wants; clip there.
 
 References
     Kingma and Ba 2015, https://arxiv.org/abs/1412.6980.

@@ -11,7 +11,8 @@ Safety
     Advice: only the schedule changes.
 
 Known limits
-    A warm-up that starts from zero needs its scheduler stepped before it leaves zero.
+    It treats ``learning_rate_too_low``. It does not treat a rate that is too low where no schedule
+    is. A warm-up that starts from zero needs its scheduler stepped before it leaves zero.
 
 References
     https://docs.pytorch.org/docs/stable/optim.html (how to adjust the learning rate).

@@ -12,7 +12,9 @@ Safety
     Unsafe: the network starts as another one; trained weights are lost.
 
 Known limits
-    Needs an idea of T; an order of magnitude is enough. Torch has two biases a gate: set their sum.
+    It treats ``closed_gates``. It does not treat a recurrence without gates, nor inputs that close
+    the gates again. Needs an idea of T; an order of magnitude is enough. Torch has two biases a
+    gate: set their sum.
 
 References
     Tallec and Ollivier 2018, https://arxiv.org/abs/1804.11188.

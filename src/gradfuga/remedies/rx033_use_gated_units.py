@@ -11,7 +11,8 @@ Safety
     Unsafe: another architecture, with three or four times the weights.
 
 Known limits
-    At torch's default a gated network forgets as fast as a plain one, in 16 steps: only with
+    It treats ``recurrent_contraction``. It does not treat a recurrence whose gradient grows. At
+    torch's default a gated network forgets as fast as a plain one, in 16 steps: only with
     ``raise-forget-bias`` or ``chrono-initialize`` does it carry further from the start.
 
 References

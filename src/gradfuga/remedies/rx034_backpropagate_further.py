@@ -11,8 +11,9 @@ Safety
     Advice: memory and time of a step grow with the number of steps.
 
 Known limits
-    A gradient that flows further may fade, or grow, before it arrives. Then the gates or the
-    recurrent matrix are next.
+    It treats ``truncated_backpropagation``. It does not treat a gradient that fades before it
+    reaches the cut. A gradient that flows further may fade, or grow, before it arrives. Then the
+    gates or the recurrent matrix are next.
 
 References
     Williams and Peng 1990. Tallec and Ollivier 2017, https://arxiv.org/abs/1705.08209.

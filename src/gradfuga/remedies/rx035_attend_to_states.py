@@ -10,8 +10,9 @@ Safety
     Advice: another architecture.
 
 Known limits
-    Takes memory and time in proportion to the length of the sequence. A mean dilutes a single step
-    of a long sequence; an attention finds it.
+    It treats ``closed_gates`` and ``recurrent_contraction``. It does not treat the recurrence
+    itself, whose states stay short of memory. Takes memory and time in proportion to the length of
+    the sequence. A mean dilutes a single step of a long sequence; an attention finds it.
 
 References
     Bahdanau, Cho and Bengio 2015, https://arxiv.org/abs/1409.0473.

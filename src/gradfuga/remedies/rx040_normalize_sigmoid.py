@@ -13,9 +13,9 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    The steps become longer: lower the learning rate if the loss jumps. Without the
-    initialisation it does not help. Sigmoids that are gates, or give a probability, must stay
-    as they are.
+    It treats ``contracting_activation``. It does not treat other activations than the sigmoid. The
+    steps become longer: lower the learning rate if the loss jumps. Without the initialisation it
+    does not help. Sigmoids that are gates, or give a probability, must stay as they are.
 
 References
     Lu, Gould and Ajanthan 2020, https://arxiv.org/abs/2006.12169.

@@ -12,8 +12,9 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    ``calculate_gain('tanh')``, 5/3, is too much for deep networks. Without the initialisation
-    the default weights still lose a quarter of a decade a layer.
+    It treats ``contracting_activation``. It does not treat a tanh, nor other activations than the
+    sigmoid. ``calculate_gain('tanh')``, 5/3, is too much for deep networks. Without the
+    initialisation the default weights still lose a quarter of a decade a layer.
 
 References
     Glorot and Bengio 2010. LeCun et al. 1998, Efficient BackProp.

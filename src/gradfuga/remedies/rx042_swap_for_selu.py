@@ -11,8 +11,9 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    The gradient grows 3.5 % a layer. Ordinary dropout, batch normalisation and biases break the
-    fixed point: use ``nn.AlphaDropout``. It does not treat weights of another scale.
+    It treats ``contracting_activation`` and ``dead_relu``. The gradient grows 3.5 % a layer.
+    Ordinary dropout, batch normalisation and biases break the fixed point: use ``nn.AlphaDropout``.
+    It does not treat weights of another scale.
 
 References
     Klambauer et al. 2017, https://arxiv.org/abs/1706.02515.

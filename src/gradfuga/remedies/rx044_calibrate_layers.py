@@ -12,8 +12,9 @@ Safety
     Unsafe: weights that were trained already are lost.
 
 Known limits
-    It does not repair a sigmoid: unit variance forward leaves its gradient at 0.39 a layer,
-    -7.4 decades in twenty layers. The batch must be a typical one.
+    It treats ``large_init`` and ``small_init``. It does not repair a sigmoid: unit variance forward
+    leaves its gradient at 0.39 a layer, -7.4 decades in twenty layers. The batch must be a typical
+    one.
 
 References
     Mishkin and Matas 2016, https://arxiv.org/abs/1511.06422. Krahenbuhl et al. 2016,

@@ -13,8 +13,9 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    The numbers are those of one batch. Activations inside fused layers (attention, recurrent
-    ones) are not reached.
+    It treats ``contracting_activation``, ``large_init``, ``saturated_activation`` and
+    ``small_init``. It does not treat dead units, nor attention. The numbers are those of one batch.
+    Activations inside fused layers (attention, recurrent ones) are not reached.
 
 References
     Mishkin and Matas 2016, https://arxiv.org/abs/1511.06422. Lu, Gould and Ajanthan 2020,

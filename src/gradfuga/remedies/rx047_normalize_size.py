@@ -11,8 +11,9 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    Like LayerNorm it does not repair a sigmoid (0.39 a layer), and it leaves the mean in. After
-    a convolution GroupNorm with one group stands in for it.
+    It treats ``missing_normalization``, ``plain_depth`` and ``small_init``. Like LayerNorm it does
+    not repair a sigmoid (0.39 a layer), and it leaves the mean in. After a convolution GroupNorm
+    with one group stands in for it.
 
 References
     Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467.

@@ -12,9 +12,9 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    Inside a branch the gradient is exactly zero at the first step; that is as it should be.
-    Only branches that end in a layer of a block of their own are found. It does not treat
-    activations on the main line.
+    It treats ``unscaled_residual``. Inside a branch the gradient is exactly zero at the first step;
+    that is as it should be. Only branches that end in a layer of a block of their own are found. It
+    does not treat activations on the main line.
 
 References
     De and Smith 2020, https://arxiv.org/abs/2002.10444. Bachlechner et al. 2020,

@@ -13,8 +13,9 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    It needs layers whose input and output have the same shape. At the first step only the
-    factors learn inside.
+    It treats ``contracting_activation``, ``large_init``, ``plain_depth`` and ``small_init``. It
+    does not treat inputs that saturate the first layer. It needs layers whose input and output have
+    the same shape. At the first step only the factors learn inside.
 
 References
     Bachlechner et al. 2020, https://arxiv.org/abs/2003.04887.

@@ -12,8 +12,9 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    Later blocks add less and less, since the sum grows. It does not treat tokens that have
-    become alike. Blocks of your own are not found: move their normalisation by hand.
+    It treats ``learning_rate_too_high``, ``missing_normalization``, ``plain_depth`` and
+    ``small_init``. Later blocks add less and less, since the sum grows. It does not treat tokens
+    that have become alike. Blocks of your own are not found: move their normalisation by hand.
 
 References
     Xiong et al. 2020, https://arxiv.org/abs/2002.04745.

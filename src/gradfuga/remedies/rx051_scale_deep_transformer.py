@@ -13,8 +13,9 @@ Safety
     Unsafe: the network computes another function afterwards; weights are rescaled.
 
 Known limits
-    The constants are those of a lone encoder or decoder. Only torch's own blocks are found. It
-    is no cure for a learning rate that is far too high.
+    It treats ``learning_rate_too_high``, ``missing_normalization``, ``plain_depth`` and
+    ``small_init``. The constants are those of a lone encoder or decoder. Only torch's own blocks
+    are found. It is no cure for a learning rate that is far too high.
 
 References
     Wang et al. 2022, https://arxiv.org/abs/2203.00555.

@@ -11,7 +11,8 @@ Safety
     Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
-    It does not treat a rate that is too high for the rest of the run, nor units that have died.
+    It treats ``learning_rate_too_high``. It does not treat a rate that is too high for the rest of
+    the run, nor units that have died.
 
 References
     Goyal et al. 2017, https://arxiv.org/abs/1706.02677. Liu et al. 2020,

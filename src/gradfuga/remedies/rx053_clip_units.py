@@ -12,8 +12,9 @@ Safety
     Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
-    It does not treat the cause of an explosion. Weights that start at zero move slowly at
-    first. It does nothing for a vanished gradient.
+    It treats ``large_init``, ``learning_rate_too_high`` and ``unscaled_residual``. It does not
+    treat the cause of an explosion. Weights that start at zero move slowly at first. It does
+    nothing for a vanished gradient.
 
 References
     Brock et al. 2021, https://arxiv.org/abs/2102.06171.
@@ -27,11 +28,10 @@ from typing import ClassVar, final
 from .._contracts import AbstractRemedy
 from .._edits import ClipGradient, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Verdict
-from ._where import main_cause, named
+from .._types import Diagnosis
+from ._where import clipping_helps, named
 
 _RATIO = 0.01  # the paper's
-_BY_PATH = frozenset({"large_init", "unscaled_residual"})
 
 
 @final
@@ -52,10 +52,8 @@ class ClipUnits(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return the edit, where something grows."""
-        if not named(diagnosis, self.treats):
+        if not named(diagnosis, self.treats) or not clipping_helps(diagnosis):
             return ()
-        if diagnosis.verdict is not Verdict.EXPLODING and main_cause(diagnosis) in _BY_PATH:
-            return ()  # nothing explodes: the large weights saturate instead
         return (ClipGradient("agc", _RATIO),)
 
 

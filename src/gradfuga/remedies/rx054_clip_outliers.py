@@ -12,8 +12,9 @@ Safety
     Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
-    It does not treat a gradient that is large at every step. Norms above one are cut in any
-    case, as in the paper.
+    It treats ``large_init``, ``learning_rate_too_high`` and ``unscaled_residual``. It does not
+    treat a gradient that is large at every step. Norms above one are cut in any case, as in the
+    paper.
 
 References
     Kumar et al. 2025, ZClip, https://arxiv.org/abs/2504.02507.
@@ -27,11 +28,10 @@ from typing import ClassVar, final
 from .._contracts import AbstractRemedy
 from .._edits import ClipGradient, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Verdict
-from ._where import main_cause, named
+from .._types import Diagnosis
+from ._where import clipping_helps, named
 
 _DEVIATIONS = 2.5  # the paper's
-_BY_PATH = frozenset({"large_init", "unscaled_residual"})
 
 
 @final
@@ -52,10 +52,8 @@ class ClipOutliers(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return the edit, where something grows."""
-        if not named(diagnosis, self.treats):
+        if not named(diagnosis, self.treats) or not clipping_helps(diagnosis):
             return ()
-        if diagnosis.verdict is not Verdict.EXPLODING and main_cause(diagnosis) in _BY_PATH:
-            return ()  # nothing explodes: the large weights saturate instead
         return (ClipGradient("zclip", _DEVIATIONS),)
 
 

@@ -10,8 +10,10 @@ Safety
     Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
-    Nine steps of ten are shortened: the learning rate may have to rise. It does not treat a
-    cause.
+    It treats ``learning_rate_too_high``. Nine steps of ten are shortened: the learning rate may
+    have to rise. It does not treat a gradient that explodes along depth: the first norms are wild
+    themselves, and set the bound. Under Adam, whose steps do not depend on the norm, it is not
+    prescribed for a rate too high.
 
 References
     Seetharaman et al. 2020, https://arxiv.org/abs/2007.14469.
@@ -25,11 +27,10 @@ from typing import ClassVar, final
 from .._contracts import AbstractRemedy
 from .._edits import ClipGradient, Edit, Safety
 from .._messages import _
-from .._types import Diagnosis, Verdict
-from ._where import main_cause, named
+from .._types import Diagnosis
+from ._where import clipping_helps, named
 
 _PERCENTILE = 0.1  # the paper's
-_BY_PATH = frozenset({"large_init", "unscaled_residual"})
 
 
 @final
@@ -38,9 +39,7 @@ class ClipByQuantile(AbstractRemedy):
 
     code: ClassVar[str] = "RX055"
     name: ClassVar[str] = "clip-by-quantile"
-    treats: ClassVar[frozenset[str]] = frozenset(
-        {"large_init", "unscaled_residual", "learning_rate_too_high"}
-    )
+    treats: ClassVar[frozenset[str]] = frozenset({"learning_rate_too_high"})
     safety: ClassVar[Safety] = Safety.SAFE
 
     @property
@@ -50,10 +49,8 @@ class ClipByQuantile(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return the edit, where something grows."""
-        if not named(diagnosis, self.treats):
+        if not named(diagnosis, self.treats) or not clipping_helps(diagnosis):
             return ()
-        if diagnosis.verdict is not Verdict.EXPLODING and main_cause(diagnosis) in _BY_PATH:
-            return ()  # nothing explodes: the large weights saturate instead
         return (ClipGradient("quantile", _PERCENTILE),)
 
 

@@ -11,7 +11,8 @@ Safety
     Unsafe: weights that were trained already are lost.
 
 Known limits
-    It does not repair a sigmoid (-5.7 decades in ten layers), and is too small for ReLU.
+    It treats ``large_init`` and ``small_init``. It does not repair a sigmoid (-5.7 decades in ten
+    layers), and is too small for ReLU.
 
 References
     Glorot and Bengio 2010.

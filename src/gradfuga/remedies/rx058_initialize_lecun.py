@@ -11,7 +11,8 @@ Safety
     Unsafe: weights that were trained already are lost.
 
 Known limits
-    It does not repair a sigmoid, and is too small for ReLU by sqrt(2).
+    It treats ``large_init`` and ``small_init``. It does not repair a sigmoid, and is too small for
+    ReLU by sqrt(2).
 
 References
     LeCun et al. 1998, Efficient BackProp. Klambauer et al. 2017,

@@ -12,8 +12,8 @@ Safety
     Unsafe: weights that were trained already are lost.
 
 Known limits
-    It acts once, at the start of the run. It does not treat what kills the units: large
-    negative biases that come back, a bad input scale.
+    It treats ``dead_relu``. It acts once, at the start of the run. It does not treat what kills the
+    units: large negative biases that come back, a bad input scale.
 
 References
     Sokar et al. 2023, https://arxiv.org/abs/2302.12902 (ReDo).

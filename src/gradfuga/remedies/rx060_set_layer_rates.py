@@ -2,7 +2,7 @@
 
 What it changes
     Each layer of the main line gets its own learning rate: as many times the common one as its
-    gradient is smaller than that of the output, a hundred times at most.
+    gradient is smaller than that of the output.
 
 Why it helps
     The layers learn at comparable pace without a change to the network: the mild treatment,
@@ -12,8 +12,10 @@ Safety
     Safe: the model's outputs stay as they are; only how it is trained changes.
 
 Known limits
-    It does not bring back what is lost: beyond two decades the cap holds, and the noise is
-    amplified with the signal. An adaptive optimizer does this by itself.
+    It treats ``plain_depth`` and ``small_init``. It does not treat what shrinks the gradient, and
+    brings nothing back: where the gradient is more than a hundred times smaller, it is not
+    prescribed, since the noise would be amplified with the signal. An adaptive optimizer does this
+    by itself.
 
 References
     Singh et al. 2015, https://arxiv.org/abs/1510.04609 (layer-specific rates).
@@ -21,6 +23,7 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import ClassVar, final
 
@@ -28,10 +31,9 @@ from .._contracts import AbstractRemedy
 from .._edits import Edit, Safety, SetLayerRates
 from .._messages import _
 from .._types import Diagnosis
-from ._where import named
+from ._where import adaptive, named
 
 _MOST = 100.0  # chosen: two decades, what a step of SGD can bear
-_ADAPTIVE = ("Adam", "RMSprop", "NAdam", "RAdam", "Adagrad")
 
 
 @final
@@ -53,12 +55,14 @@ class SetLayerwiseRates(AbstractRemedy):
         if not named(diagnosis, self.treats):
             return ()
         starved = {
-            path: min(10.0**-reach, _MOST)
+            path: 10.0**-reach
             for path, reach in zip(diagnosis.depth.path, diagnosis.depth.reach, strict=True)
             if reach < 0.0
         }
-        if not starved or diagnosis.run.optimizer.startswith(_ADAPTIVE):
+        if not starved or adaptive(diagnosis):
             return ()
+        if min(diagnosis.depth.reach) < -math.log10(_MOST):
+            return ()  # rates cannot bring back what is lost there
         return (SetLayerRates(tuple(starved.values()), tuple(starved)),)
 
 

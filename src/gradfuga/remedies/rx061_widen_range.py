@@ -11,8 +11,8 @@ Safety
     Unsafe: the arithmetic is another one, to within the rounding of its format.
 
 Known limits
-    It has three bits less of mantissa than float16. It does not treat weights that are kept in
-    bfloat16 and swallow small updates.
+    It treats ``precision_underflow``. It has three bits less of mantissa than float16. It does not
+    treat weights that are kept in bfloat16 and swallow small updates.
 
 References
     Kalamkar et al. 2019, https://arxiv.org/abs/1905.12322.

@@ -11,8 +11,8 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    Far below zero the slope is small: a unit that was thrown far away comes back slowly. It
-    does not treat the rate that threw it there.
+    It treats ``dead_relu``. Far below zero the slope is small: a unit that was thrown far away
+    comes back slowly. It does not treat the rate that threw it there.
 
 References
     Clevert et al. 2016, https://arxiv.org/abs/1511.07289.

@@ -26,12 +26,13 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
 from .._types import Finding, Kind, Role
+from ..flow import OpRole
 from ._blame import find_blame, finding_of, without_claim
 from ._words import times
 
@@ -68,7 +69,10 @@ class EmbeddingScale(AbstractRule):
             factor=times(blame.decades),
             share=blame.share,
         )
-        return (finding_of(self, case, blame, message, evidence=evidence, built=True),)
+        # what reads the embedding is blamed, and the embedding is what can be drawn anew
+        tables = [op.path for op in case.graph.ops if op.role is OpRole.EMBEDDING]
+        where = replace(blame, paths=tuple(dict.fromkeys((*blame.paths, *tables))))
+        return (finding_of(self, case, where, message, evidence=evidence, built=True),)
 
 
 RULE = EmbeddingScale()
