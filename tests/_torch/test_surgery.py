@@ -18,7 +18,6 @@ from gradfuga._edits import (
     MoveNormalization,
     ReplaceRecurrent,
     ReviveUnits,
-    ScaleBranch,
     SetBias,
     SetPrecision,
     StandardizeInput,
@@ -274,64 +273,6 @@ def test_a_skip_around_a_function_call_and_one_that_changes_width_is_left(x):
     assert [tuple(new.shape) for _, new in operation.joined] == [()] * 3
     model(x).sum().backward()
     assert model.layers[0].skip_scale.grad is not None
-
-
-def test_a_branch_is_scaled(x):
-    model = stack()
-    expected = 0.25 * model[0](x)
-    apply(model, None, [ScaleBranch(0.25, paths=("0",))])
-    assert torch.allclose(model[0](x), expected)
-
-
-class Residual(nn.Module):
-    """A block with one sum, whose shortcut is registered last."""
-
-    def __init__(self, *, normalized):
-        super().__init__()
-        self.first = nn.Linear(6, 6)
-        self.norm1 = nn.LayerNorm(6)
-        self.second = nn.Linear(6, 6)
-        if normalized:
-            self.norm2 = nn.LayerNorm(6)
-        self.shortcut = nn.Linear(6, 6)
-
-    def forward(self, x):
-        h = self.second(F.relu(self.norm1(self.first(x))))
-        return self.shortcut(x) + (self.norm2(h) if hasattr(self, "norm2") else h)
-
-
-class TwoSums(nn.Module):
-    """A pre-norm block as transformers have it, its normalizations registered last."""
-
-    def __init__(self):
-        super().__init__()
-        self.mixer = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6))
-        self.mlp = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6))
-        self.norm1, self.norm2 = nn.LayerNorm(6), nn.LayerNorm(6)
-
-    def forward(self, x):
-        x = x + self.mixer(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
-
-
-@pytest.mark.parametrize(
-    ("block", "paths", "plain"),
-    [
-        (Residual(normalized=False), ("0/add",), lambda block, x: block.shortcut(x)),
-        (Residual(normalized=True), ("0/add",), lambda block, x: block.shortcut(x)),
-        (TwoSums(), ("0/add", "0/add#2"), lambda _block, x: x),
-    ],
-)
-def test_each_branch_is_scaled_once_at_its_end(block, paths, plain, x):
-    model = nn.Sequential(block)
-    full = model(x)
-    operation = apply(model, None, [ScaleBranch(0.0, learned=True, paths=paths)])
-    assert torch.allclose(model(x), plain(block, x), atol=1e-6)
-    assert len(operation.joined) == len(paths)
-    with torch.no_grad():
-        for _, scale in operation.joined:
-            scale.fill_(1.0)
-    assert torch.allclose(model(x), full, atol=1e-6)
 
 
 def encoder(**kind):
