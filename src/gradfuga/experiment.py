@@ -44,6 +44,8 @@ class TrialRun:
         ended: the script came to its own end within the slice.
         start: the first losses, as they are.
         modules: what it imported that another run may find imported.
+        files: the user's files that it ran, by path within the project, the script first.
+        copy: the working copy of the project that it ran in; gone by now.
         own_seeds: the script seeds itself, so that seed 0 is the script's own.
         failed: why there is no result, "" where there is one.
     """
@@ -65,6 +67,8 @@ class TrialRun:
     ended: bool = False
     start: tuple[float, ...] = ()
     modules: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    copy: str = ""
     own_seeds: bool = False
     failed: str = ""
 
@@ -79,6 +83,7 @@ class Treatment:
         sources: new text of the user's files, by path within the working copy.
         safety: the gravest of its edits.
         kind: what its arm is there for.
+        lasting: the source can be changed for all of it, as far as is known.
     """
 
     title: str
@@ -86,6 +91,7 @@ class Treatment:
     sources: tuple[tuple[str, str], ...] = ()
     safety: Safety = Safety.SAFE
     kind: ArmKind = ArmKind.TREATMENT
+    lasting: bool = True
 
     @property
     def edits(self) -> tuple[Edit, ...]:
@@ -98,9 +104,13 @@ class Treatment:
         return tuple(each.remedy for each in self.prescriptions)
 
     @property
-    def size(self) -> tuple[int, int]:
-        """How much it asks for: unsafe edits weigh more than many."""
-        return list(Safety).index(self.safety), max(len(self.edits), len(self.sources))
+    def size(self) -> tuple[bool, int, int]:
+        """How much it asks for: by hand weighs more than unsafe, unsafe edits more than many."""
+        return (
+            not self.lasting,
+            list(Safety).index(self.safety),
+            max(len(self.edits), len(self.sources)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +146,21 @@ class Arm:
         """The lowest reach of a layer at the first step, in decades; NaN where it was not read."""
         read = [r for run in self.runs[:1] for r in run.depth.reach if not math.isnan(r)]
         return min(read, default=math.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchedFile:
+    """One of the user's files, as it is and as a patch makes it.
+
+    Attributes:
+        path: absolute.
+        before: its text when the trial read it.
+        after: the patched text.
+    """
+
+    path: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +201,10 @@ class Trial:
         controls: a random treatment and a longer training.
         diff: unified diff of the user's source, "" where there is none.
         diff_proven: the patched source was run, and did as well.
-        sources: the patched files, by absolute path.
+        diff_because: why it is proven, or why not, in one sentence; "" without a treatment.
+        diff_base: the folder in which `git apply` takes the diff.
+        unplaced: what the diff leaves out, and why, a sentence each.
+        sources: the patched files.
         steps: optimizer steps that the whole trial took.
         seconds: wall time that it took.
         notes: what limits the evidence, a sentence each.
@@ -198,7 +226,10 @@ class Trial:
     controls: tuple[Arm, ...] = ()
     diff: str = ""
     diff_proven: bool = False
-    sources: tuple[tuple[str, str], ...] = ()
+    diff_because: str = ""
+    diff_base: str = ""
+    unplaced: tuple[tuple[str, str], ...] = ()
+    sources: tuple[PatchedFile, ...] = ()
     steps: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -222,6 +223,17 @@ class FlowGraph:
             if op.name == "softmax" and "log_softmax" in above:
                 return op
         return None
+
+    def moved(self, old: str, new: str) -> FlowGraph:
+        """Return the graph with the source files of the folder `old` named in the folder `new`."""
+
+        def at(line: SourceLine | None) -> SourceLine | None:
+            if line is None or not line.file.startswith(old + os.sep):
+                return line
+            return replace(line, file=new + line.file[len(old) :])
+
+        ops = (replace(op, source=at(op.source), built_at=at(op.built_at)) for op in self.ops)
+        return replace(self, ops=tuple(ops))
 
     def to_json(self) -> dict[str, object]:
         """Return the graph as plain JSON values."""

@@ -1,6 +1,8 @@
 """The trial from end to end on a tiny script, and how it is shown."""
 
 import json
+import subprocess
+from functools import partial
 
 import jsonschema
 import pytest
@@ -9,11 +11,15 @@ from _trial.conftest import HEALED, SICK, patched
 from gradfuga import trial
 from gradfuga._edits import Initialize, SetOptimizer, SwapActivation
 from gradfuga._errors import TrialError
+from gradfuga._trial.workers import LocalPool
 from gradfuga._types import Prescription, Safety
 from gradfuga.experiment import Treatment
 from gradfuga.report.document import dumps, schema
 from gradfuga.report.html import render_html
 from gradfuga.report.trial_text import render_trial
+
+# It draws its weights once: ReLU in its place changes nothing else.
+PLAIN = SICK.replace('if ACTIVATION == "ReLU":', "if RATE > 1.0:")
 
 
 def treatment(title, *edits, safety=Safety.UNSAFE, remedy="RX001"):
@@ -32,14 +38,13 @@ def tried(tmp_path, monkeypatch, pool):
     def on(source, **settings):
         (tmp_path / "train.py").write_text(source, "utf-8")
         monkeypatch.chdir(tmp_path)
-        return trial("train.py", budget="120steps", seeds=3, pool=pool, **settings)
+        return trial("train.py", **{"budget": "120steps", "seeds": 3, "pool": pool, **settings})
 
     return on
 
 
-def test_the_treatment_that_works_is_proven_and_shown(tried):
-    told = []
-    found = tried(SICK, treatments=TREATMENTS, tell=told.append)
+def test_the_treatment_that_works_is_proven_and_shown(tried, tmp_path):
+    found = tried(PLAIN, treatments=TREATMENTS)
     assert found.proven, found.because
     assert found.treated.treatment.title == "swap"
     assert found.comparison.pairs == 3
@@ -48,16 +53,55 @@ def test_the_treatment_that_works_is_proven_and_shown(tried):
     broken = next(arm for arm in found.tried if arm.treatment.title == "breaks")
     assert "MemoryError" in broken.failed
     assert any("seeds itself" in note for note in found.notes)
+    # the source: patched, run, and untouched
+    assert found.diff_proven, found.diff_because
+    assert "digit by digit" in found.diff_because
+    assert len(found.patched.runs) == 3
+    assert found.patched.score > 0.8 * found.treated.score
+    assert (tmp_path / "train.py").read_text() == PLAIN
+    [file] = found.sources
+    assert file.path == str(tmp_path / "train.py")
+    assert file.before == PLAIN
+    seen = {line.file for each in found.diagnosis.findings for line in each.source}
+    assert seen == {file.path}
+    # as it is piped, the whole text is a patch
     document = json.loads(dumps(found.diagnosis, found))
     jsonschema.validate(document, schema())
     assert document["trial"]["proven"] is True
+    assert document["trial"]["diff"] == found.diff
     text = render_trial(found, color=False, width=80)
     assert "swap" in text
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(map(len, text.replace(found.diff, "").splitlines())) <= 80
+    git = partial(subprocess.run, cwd=tmp_path, check=True, input=text, text=True)
+    git(["git", "init", "-q"])
+    git(["git", "apply"])
+    assert (tmp_path / "train.py").read_text() == file.after
+    assert "\x1b[32m+" in render_trial(found, color=True, width=80)
     pytest.importorskip("bokeh")
     page = render_html(found.diagnosis, found.trainings, found)
     assert "trial-loss" in page
     assert "trial-reach" in page
+
+
+@pytest.mark.parametrize(
+    ("last_words", "known"),
+    [("observed", "observed"), ("patched, seed 0", "controls")],
+)
+def test_ctrl_c_keeps_what_is_known(tried, last_words, known):
+    def tell(text):
+        if last_words in text:
+            raise KeyboardInterrupt
+
+    found = tried(PLAIN, treatments=TREATMENTS[:1], tell=tell, pool=LocalPool(1))
+    assert found.interrupted
+    assert not found.proven
+    assert known in found.because
+    jsonschema.validate(json.loads(dumps(found.diagnosis, found)), schema())
+    if known == "controls":
+        assert found.comparison.interval[0] > 0.05
+        assert '+ACTIVATION = "ReLU"' in found.diff
+        assert not found.diff_proven
+        assert "Not proven as a diff." in render_trial(found, color=False, width=80)
 
 
 def test_that_no_treatment_helped_is_a_result(tried):

@@ -22,6 +22,7 @@ from gradfuga._edits import (
     UseLogits,
     WarmUp,
 )
+from gradfuga._torch.surgery import apply
 from gradfuga.patch.source import patch_source
 from patch.styles import HEAD, STYLES, TAIL, script
 
@@ -204,6 +205,12 @@ def test_the_loss_and_the_output_change_together(tmp_path):
 @pytest.mark.parametrize(
     ("edit", "before", "after"),
     [
+        (SWAP, 'ACT = "Sigmoid"', 'ACT = "ReLU"'),
+        (
+            SWAP,
+            'p.add_argument("--act", default="sigmoid", type=str)',
+            'p.add_argument("--act", default="relu", type=str)',
+        ),
         (SetOptimizer("eps", 1e-15), "o = Adam(p)", "o = Adam(p, eps=1e-15)"),
         (SetOptimizer("lr", 0.1, relative=True), "o = SGD(p, 0.5)", "o = SGD(p, 0.05)"),
         (
@@ -251,6 +258,43 @@ def test_the_forget_gate_opens_in_source_as_in_the_model():
     model = run(patch_source(text, "t.py", [SetGateBias(1.0)]).source)["model"]
     both = model.bias_ih_l0 + model.bias_hh_l0
     assert torch.equal(both[4:8], torch.ones(4))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize(
+    "edit", [SetGateBias(1.0), SetGateBias(horizon=50), Initialize("orthogonal", recurrent=True)]
+)
+def test_a_recurrent_layer_gets_the_weights_that_the_edit_in_memory_draws(kind, edit):
+    text = HEAD + f"model = nn.{kind}(3, 4, num_layers=2)\n"
+    torch.manual_seed(0)
+    expected = run(text)["model"]
+    apply(expected, None, [edit])
+    end = "optimizer = torch.optim.SGD(model.parameters(), lr=1)\n"
+    found = run(patch_source(text + end, "t.py", [edit]).source)["model"]
+    for name, value in expected.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("style", ["sequential", "module_list", "factory"])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        HE,
+        Initialize("orthogonal", 5 / 3),
+        Initialize("fan_average", 1.3),
+        Initialize("identity", 0.5),
+        Initialize("normal", 0.1 + 0.2),
+        SetBias(0.1),
+    ],
+)
+def test_under_one_seed_the_source_draws_the_weights_of_the_edit_in_memory(style, edit):
+    text = script(style).replace("range(20)", "range(0)")
+    expected = run(text.partition("optimizer = ")[0])["model"]
+    apply(expected, None, [edit])
+    drawn = patch_source(text, "t.py", [edit]).source.partition("optimizer = ")[0]
+    found = run(drawn)["model"]
+    for name, value in expected.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value), name
 
 
 @pytest.mark.parametrize(

@@ -75,5 +75,8 @@ def _is_dose(treatment: Treatment) -> bool:
 def _together(base: Treatment, other: Treatment) -> Treatment:
     gravest = max(base.safety, other.safety, key=list(Safety).index)
     return Treatment(
-        f"{base.title} + {other.title}", base.prescriptions + other.prescriptions, safety=gravest
+        f"{base.title} + {other.title}",
+        base.prescriptions + other.prescriptions,
+        safety=gravest,
+        lasting=base.lasting and other.lasting,
     )

@@ -22,7 +22,7 @@ from ..analysis.progress import measure_progress
 from ..experiment import TrialRun
 from ..readings import Readings
 from .request import Order
-from .shared import shared_modules
+from .shared import own_files, shared_modules
 
 NO_STEP = "no step of an optimizer of torch.optim was seen"
 NOT_PLACED = "nothing in the model fits the treatment."
@@ -106,6 +106,8 @@ class Inside:
             ended=ended,
             start=tuple(float(loss) for loss in readings.losses[1][:_STARTING]),
             modules=shared_modules() if self._order.record else (),
+            files=own_files(self._order.place) if self._order.record else (),
+            copy=str(self._order.place.root),
             own_seeds=self._seeds.own,
             failed=failed,
         )

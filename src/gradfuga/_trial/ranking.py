@@ -30,11 +30,12 @@ def departure(arm: Arm) -> float:
 
 
 def ranked(bench: Bench, untreated: Arm, treatments: Sequence[Treatment]) -> list[Treatment]:
-    """Order treatments by the reach that they leave, measured on one batch; ties keep their order.
+    """Order treatments by the reach that they leave, measured on one batch.
 
-    Each is applied and run up to its first step, whose gradient is that of the untouched start.
-    What fails on that batch is out. Where the reach of the untreated network lies within the
-    limit, the path is not what is ill, and nothing is measured.
+    Each is applied and run up to its first step, whose gradient is that of the untouched start. Of
+    those that leave the same, as when all lies within the limit, those come first that can be
+    written into the source. What fails on that batch is out. Where the reach of the untreated
+    network lies within the limit, the path is not what is ill, and nothing is measured.
     """
     before = departure(untreated)
     if not before > 0.0:
@@ -44,8 +45,9 @@ def ranked(bench: Bench, untreated: Arm, treatments: Sequence[Treatment]) -> lis
     if not alive and bench.late:
         return list(treatments)
 
-    def key(arm: Arm) -> float:
+    def key(arm: Arm) -> tuple[float, bool]:
         left = departure(arm)
-        return before if math.isnan(left) else left  # not read: as good as nothing was done
+        left = before if math.isnan(left) else left  # not read: as good as nothing was done
+        return left, not arm.treatment.lasting
 
     return [arm.treatment for arm in sorted(alive, key=key)]

@@ -80,7 +80,7 @@ def read_run(path: Path) -> TrialRun:
         raw[key] = math.nan if raw[key] is None else raw[key]
     for key in ("curve", "start"):
         raw[key] = tuple(math.nan if value is None else value for value in raw[key])
-    for key in ("curve_steps", "modules"):
+    for key in ("curve_steps", "modules", "files"):
         raw[key] = tuple(raw[key])
     known = {field.name for field in fields(TrialRun)}
     return TrialRun(

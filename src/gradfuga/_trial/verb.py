@@ -17,11 +17,15 @@ from .._messages import _, _n
 from .._types import Diagnosis, Verdict
 from ..analysis.progress import measure_progress
 from ..experiment import Arm, ArmKind, Treatment, Trial, TrialRun
+from ..flow import FlowGraph
 from ..readings import MANIFEST, Readings
 from .bench import UNTREATED, Bench
 from .budget import DEFAULT, FEWEST_STEPS, OBSERVED, Budget, plan
 from .candidates import treatments_for
-from .decision import as_good, compare, learns, promising
+from .decision import as_good, compare, promising
+from .patching import SourcePatch, demand_libcst, patches
+from .reasons import limits, why_interrupted, why_nothing
+from .reproduction import Reproduction, reproduce, unrun
 from .request import Request
 from .scratch import Place
 from .search import Search
@@ -39,12 +43,14 @@ def trial(
     jobs: int | None = None,
     treatments: Sequence[Treatment] | None = None,
     pool: AbstractPool | None = None,
+    patch: bool = True,
     tell: Callable[[str], None] = lambda _text: None,
 ) -> Trial:
     """Try treatments on a training script, against the script as it is, seed by seed.
 
     The script runs many times, in child processes, each in a scratch copy of its folder and for a
-    slice of its steps. Nothing of the user's is changed.
+    slice of its steps. Nothing of the user's is changed: the change of the source that makes the
+    proven treatment permanent is returned as a diff, once the patched source has run as well.
 
     Args:
         script: path of the script.
@@ -54,6 +60,7 @@ def trial(
         jobs: processes side by side; one for each core where left out.
         treatments: what to try; what `prescribe` finds for the diagnosis where left out.
         pool: where the processes run; on this machine where left out.
+        patch: write the winner into the source, and run that.
         tell: is told each result as it comes.
 
     Returns:
@@ -63,7 +70,10 @@ def trial(
     Raises:
         UsageError: an argument cannot be meant.
         TrialError: the untreated script does not run, or does not train.
+        MissingExtraError: `patch` needs LibCST, which is not installed.
     """
+    if patch:
+        demand_libcst()
     allowed = Budget.read(budget)
     place = Place.of(os.fspath(script), Path.cwd())
     jobs = jobs or os.cpu_count() or 1
@@ -71,7 +81,14 @@ def trial(
     pool = LocalPool(jobs) if pool is None else pool
     try:
         return _Course(
-            place, tuple(arguments), allowed, seeds=seeds, jobs=jobs, pool=pool, tell=tell
+            place,
+            tuple(arguments),
+            allowed,
+            seeds=seeds,
+            jobs=jobs,
+            pool=pool,
+            patch=patch,
+            tell=tell,
         ).run(treatments)
     finally:
         if own_pool:
@@ -90,6 +107,7 @@ class _Course:
         seeds: int | None,
         jobs: int,
         pool: AbstractPool,
+        patch: bool,
         tell: Callable[[str], None],
     ) -> None:
         self._place, self._arguments, self._budget = place, arguments, budget
@@ -99,34 +117,43 @@ class _Course:
         self._first = TrialRun(0)
         self._trainings: tuple[Readings, ...] = ()
         self._diagnosis: Diagnosis | None = None
+        self._training = 0  # the place of the one that is judged
         self._bench: Bench | None = None
         self._steps = 0
         self._winner: Arm | None = None
+        self._wanted = patch
+        self._ways: dict[Treatment, tuple[SourcePatch, ...]] = {}
+        self._change: Reproduction | None = None
 
     def run(self, treatments: Sequence[Treatment] | None) -> Trial:
         """Go through with it."""
-        diagnosis, training = self._observe()
-        self._diagnosis = diagnosis
+        try:
+            diagnosis = self._observe()
+        except KeyboardInterrupt:
+            self._pool.close()
+            self._diagnosis = diagnose(())
+            ended = self._end(False, _("Interrupted while the script was observed."))
+            return replace(ended, interrupted=True)
         if diagnosis.verdict is Verdict.HEALTHY:
             return self._end(False, _("The script learns: it is left alone."))
         if diagnosis.verdict is Verdict.INCONCLUSIVE:
             why = diagnosis.inconclusive_because or diagnosis.summary
             return self._end(False, _("There is no verdict, so nothing is treated: {why}")
                              .format(why=why))  # fmt: skip
-        candidates = list(treatments if treatments is not None else treatments_for(diagnosis))
+        given = treatments if treatments is not None else treatments_for(diagnosis)
+        candidates = [self._marked(each) for each in given]
         if not candidates:
             return self._end(False, _("No remedy for this can be applied by gradfuga."))
         try:
-            return self._try(candidates, training)
+            return self._try(candidates)
         except KeyboardInterrupt:
             self._pool.close()
-            ended = self._end(False, _("Interrupted before anything was proven."))
-            return replace(ended, interrupted=True)
+            return replace(self._end(False, why_interrupted(self._winner)), interrupted=True)
 
     # -- the untreated run -----------------------------------------------------------------
 
-    def _observe(self) -> tuple[Diagnosis, int]:
-        """Run the untreated script, read closely; return its diagnosis and whose it is."""
+    def _observe(self) -> Diagnosis:
+        """Run the untreated script, read closely; return its diagnosis."""
         self._tell(_("The script as it is, observed ..."))
         whole = self._budget.seconds
         with TemporaryDirectory(prefix="gradfuga-observed-") as folder:
@@ -150,14 +177,17 @@ class _Course:
                 )
             parts = sorted(Path(folder).glob("[0-9]*"), key=lambda part: int(part.name))
             trainings = [Readings.open(part) for part in parts if (part / MANIFEST).exists()]
+            for readings in trainings:
+                readings.graph = readings.graph.moved(run.copy, str(self._place.root))
             self._first, self._trainings = run, tuple(trainings)
             self._pool.prepare(run.modules)
-            diagnosis = diagnose(trainings)
-        return diagnosis, _judged(diagnosis, trainings)
+            self._diagnosis = diagnose(trainings)
+        self._training = _judged(self._diagnosis, trainings)
+        return self._diagnosis
 
     # -- the treatments --------------------------------------------------------------------
 
-    def _try(self, candidates: list[Treatment], training: int) -> Trial:
+    def _try(self, candidates: list[Treatment]) -> Trial:
         first, budget = self._first, self._budget
         deadline = None if budget.seconds is None else self._started + budget.seconds
         left = 0.0 if deadline is None else deadline - time.monotonic()
@@ -188,7 +218,7 @@ class _Course:
             steps=laid.steps,
             seconds=None,
             patience=0.0,
-            training=training,
+            training=self._training,
             model=self._diagnosis.model if self._diagnosis is not None else "",
         )
         self._bench = bench = Bench(self._pool, request, deadline=deadline, tell=self._tell)
@@ -206,12 +236,22 @@ class _Course:
             seeds=seeds,
             most=laid.candidates,
             abreast=self._jobs,
-            permitted=measure_progress(self._trainings[training]).reference,
+            permitted=measure_progress(self._trainings[self._training]).reference,
         ).among(candidates)
-        self._check_repeatable(found.untreated)
+        self._notes += limits(first, found.untreated)
         self._winner = found.winner
         if self._winner is None:
-            return self._end(False, self._why_nothing(bench, found.untreated, found.standing))
+            return self._end(False, why_nothing(found.untreated, found.standing, late=bench.late))
+        if self._wanted:
+            self._change = reproduce(
+                bench,
+                self._patches(self._winner.treatment),
+                self._place,
+                untreated=found.untreated,
+                treated=self._winner,
+                seeds=seeds,
+                steps=laid.steps,
+            )
         return self._confirm(bench, candidates, found.untreated, self._winner, seeds, laid.steps)
 
     def _confirm(
@@ -223,7 +263,7 @@ class _Course:
         seeds: range,
         steps: int,
     ) -> Trial:
-        """Hold the winner against chance and against patience, and run it as a patch."""
+        """Hold the winner against chance and against patience."""
         others = [each for each in candidates if each is not winner.treatment]
         controls = []
         if others:
@@ -247,40 +287,26 @@ class _Course:
         )
         return self._end(proven, because, untreated=untreated, treated=winner, controls=controls)
 
-    # -- words -----------------------------------------------------------------------------
+    # -- the source ------------------------------------------------------------------------
 
-    def _check_repeatable(self, untreated: Arm) -> None:
-        if self._first.own_seeds:
-            self._notes.append(
-                _("The script seeds itself: seed 0 is its own, the others shift what it sets.")
-            )
-        if untreated.failed or not untreated.runs:
-            return
-        again = untreated.runs[0]
-        common = min(len(again.start), len(self._first.start))
-        if again.start[:common] != self._first.start[:common]:
-            self._notes.append(
-                _(
-                    "The script draws randomness that no seed reaches: two runs with one seed "
-                    "differ, so pairs are alike only on average."
-                )
-            )
+    def _patches(self, treatment: Treatment) -> tuple[SourcePatch, ...]:
+        """Return the ways to write a treatment into the source."""
+        if treatment not in self._ways:
+            trainings, judged = self._trainings, self._training
+            graph = trainings[judged].graph if trainings else FlowGraph()
+            self._ways[treatment] = patches(
+                treatment, self._place, self._first.files, graph
+            )  # fmt: skip
+        return self._ways[treatment]
 
-    def _why_nothing(self, bench: Bench, untreated: Arm, standing: Sequence[Arm]) -> str:
-        if untreated.failed:
-            return _("The untreated script failed when it was run again: {why}.").format(
-                why=untreated.failed
-            )
-        if not standing:
-            return _("No treatment could be run to its end.")
-        if bench.late:
-            return _("The budget was used up before a treatment was proven.")
-        if not any(learns(arm) for arm in standing):
-            return _("No treatment helped: none of them made the script learn.")
-        return _(
-            "No treatment helped by more than chance: the interval of the best one's gain reaches "
-            "down to nothing."
-        )
+    def _marked(self, treatment: Treatment) -> Treatment:
+        """Return a treatment that knows whether the source can be changed for all of it."""
+        if not self._wanted:
+            return treatment
+        first = self._patches(treatment)[0]
+        return replace(treatment, lasting=bool(first.diff) and not first.unplaced)
+
+    # -- the end -----------------------------------------------------------------------
 
     def _end(
         self,
@@ -302,6 +328,10 @@ class _Course:
         def won(arm: Arm) -> bool:
             return best is not None and arm.treatment == best.treatment
 
+        change = self._change
+        if change is None and best is not None and self._wanted:
+            why = _("Interrupted before the patched source was run.")
+            change = unrun(self._patches(best.treatment)[0], why)
         steps = self._first.steps + (0 if bench is None else bench.steps)
         if self._steps and not (self._first.ended and self._steps >= self._first.steps):
             self._notes.append(
@@ -320,7 +350,7 @@ class _Course:
                     measured,
                 ).format(count=measured)
             )
-        return Trial(
+        trial = Trial(
             diagnosis=diagnosis,
             proven=proven,
             because=because,
@@ -340,6 +370,7 @@ class _Course:
             notes=tuple(self._notes),
             trainings=self._trainings,
         )
+        return trial if change is None else change.told(trial)
 
 
 def _judged(diagnosis: Diagnosis, trainings: Sequence[Readings]) -> int:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
@@ -95,8 +96,23 @@ def run_request(
         child = (start or FreshStarter(ours)).start(ours / "order", told)
         code = _await(child, request.patience, closed)
         if order.report.exists():
-            return read_run(order.report)
+            return _in_the_users_terms(read_run(order.report), told, request, place.root)
         return TrialRun(request.seed, failed=_why(code, told, request))
+
+
+def _in_the_users_terms(run: TrialRun, told: Path, request: Request, copy: Path) -> TrialRun:
+    """Return `run` with the script's own last words, and the user's paths, in why it failed."""
+    if not run.failed:
+        return run
+    words = _last_words(told) if run.failed.startswith("exit code") else ""
+    why = f"{run.failed}: {words}" if words else run.failed
+    return replace(run, failed=why.replace(str(copy), str(request.place.root)))
+
+
+def _last_words(told: Path) -> str:
+    text = told.read_text("utf-8", "replace") if told.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][-_MOST_TOLD:] if lines else ""
 
 
 def _moved(argument: str, request: Request, copy: Path) -> str:
@@ -130,6 +146,4 @@ def _why(code: int | None, told: Path, request: Request) -> str:
         return _("killed by the system, as it does when memory runs out")
     if code < 0:
         return _("killed by signal {number}").format(number=-code)
-    text = told.read_text("utf-8", "replace") if told.exists() else ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][-_MOST_TOLD:] if lines else _("exit code {code}").format(code=code)
+    return _last_words(told) or _("exit code {code}").format(code=code)

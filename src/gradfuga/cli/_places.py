@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -103,6 +104,21 @@ def write_whole(place: Path, text: str) -> None:
     scratch = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
         scratch.write_text(text, "utf-8", newline="\n")
+        scratch.replace(place)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def replace_text(place: Path, text: str) -> None:
+    """Replace the text of a file that is there, whole or not at all; its mode stays.
+
+    Raises:
+        OSError: it cannot be written; what was there before is still there.
+    """
+    scratch = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    try:
+        scratch.write_text(text, "utf-8", newline="")
+        shutil.copymode(place, scratch)
         scratch.replace(place)
     finally:
         scratch.unlink(missing_ok=True)

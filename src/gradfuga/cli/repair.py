@@ -6,24 +6,21 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .._errors import UsageError
 from .._messages import _, language
-from .._types import Safety
 from ._options import JsonFile, Language, ReportFile
-from ._places import write_whole
 from ._voice import say
+from ._writing import write_source
 
 if TYPE_CHECKING:
     from .._trial.workers import AbstractPool
-    from ..experiment import Trial
 
 FEWEST_SEEDS, MOST_SEEDS = 3, 16  # two pairs say nothing; sixteen are enumerated by the exact test
-NOTHING_PROVEN = 1  # exit code: the script is ill and no treatment is proven
+NOTHING_PROVEN = 1  # exit code: the script is ill; no treatment is proven, or none is written
 _INTERRUPTED = 130  # as a shell reports SIGINT
 
 
@@ -98,11 +95,10 @@ def repair(
                 tell=say,
             )
         delivery.deliver(tried.diagnosis, tried.trainings, stream=sys.stdout, trial=tried)
-        if write:
-            _write(tried, unsafe=unsafe)
+        refused = write and not write_source(tried, unsafe=unsafe)
     if tried.interrupted:
         raise typer.Exit(_INTERRUPTED)
-    if tried.tried and not tried.proven:
+    if tried.tried and (refused or not tried.proven):
         raise typer.Exit(NOTHING_PROVEN)
 
 
@@ -135,19 +131,3 @@ def _pool(ray: str | None, jobs: int | None) -> Iterator[AbstractPool]:
         yield pool
     finally:
         pool.close()
-
-
-def _write(tried: Trial, *, unsafe: bool) -> None:
-    """Change the user's files, if that is proven and agreed to."""
-    if not (tried.proven and tried.diff_proven):
-        say(_("Nothing is written: no change of the source is proven."))
-        return
-    assert tried.treated is not None
-    if tried.treated.treatment.safety is Safety.UNSAFE and not unsafe:
-        question = _("A saved model does not fit afterwards. Change the script all the same?")
-        if not (sys.stdin.isatty() and typer.confirm(question)):
-            say(_("Nothing is written: the change is unsafe, agree to it with --unsafe."))
-            return
-    for place, text in tried.sources:
-        write_whole(Path(place), text)
-        say(_("Written: {place}").format(place=place))

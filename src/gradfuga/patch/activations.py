@@ -158,6 +158,8 @@ class SwapActivations(cst.CSTTransformer):
         """Swap ``x.sigmoid()``, and stretch the calls of a normalized activation."""
         func = original.func
         name = last_name(func)
+        if name == "add_argument":
+            return self._option(original, updated)
         if name not in self.kinds or not isinstance(func, cst.Attribute):
             return updated
         if original in self._kept or func in self._kept or not self._here(original):
@@ -177,16 +179,35 @@ class SwapActivations(cst.CSTTransformer):
             return updated.with_changes(func=self._function("torch"), args=[first, *updated.args])
         return updated
 
+    def _option(self, original: cst.Call, updated: cst.Call) -> cst.Call:
+        """Swap the default of ``add_argument("--activation", default="sigmoid")``."""
+        named = any(
+            isinstance(each.value, cst.SimpleString)
+            and _SETTING.search(str(each.value.evaluated_value))
+            for each in original.args
+            if each.keyword is None
+        )
+        if not named:
+            return updated
+        args = list(updated.args)
+        for at, each in enumerate(original.args):
+            if each.keyword is not None and each.keyword.value == "default":
+                new = self._setting(each.value)
+                args[at] = args[at] if new is None else args[at].with_changes(value=new)
+        return updated.with_changes(args=args)
+
     def _setting(self, value: cst.BaseExpression) -> cst.BaseExpression | None:
         """Return another choice by name; it is seldom made on the line where it acts."""
         if self.stretch is not None or not isinstance(value, cst.SimpleString):
             return None
-        if value.evaluated_value not in self.kinds:
+        chosen = str(value.evaluated_value)
+        if ACTIVATION_OF.get(chosen, chosen) not in self.kinds:
             return None
-        if self._tables and self.edit.to not in self._tables:
+        new = CLASS_OF[self.edit.to] if chosen in ACTIVATION_OF else self.edit.to
+        if self._tables and new not in self._tables:
             return None
         self.changed += 1
-        return cst.SimpleString(f"{value.quote}{self.edit.to}{value.quote}")
+        return cst.SimpleString(f"{value.quote}{new}{value.quote}")
 
     def leave_DictElement(
         self, original: cst.DictElement, updated: cst.DictElement

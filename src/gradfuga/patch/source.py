@@ -30,6 +30,7 @@ from ..theory.isometric_activation import isometric
 from . import training
 from ._names import CLASS_OF, statements
 from .activations import HELPER, SwapActivations, kinds_of
+from .drawing import drawing
 from .layers import RESIDUAL, SKIP, AddSkips, ChangeConstructor, Normalize
 
 _INLINE = (SwapActivation, InsertNormalization, AddSkip, MoveNormalization, ReplaceRecurrent)
@@ -97,7 +98,9 @@ def patch_source(
             unplaced.append((edit, str(error)))
     if helpers:
         module = _behind_imports(module, "".join(dict.fromkeys(helpers)))
-    return Patch(module.code, _diff(source, module.code, filename), tuple(placed), tuple(unplaced))
+    return Patch(
+        module.code, unified(source, module.code, filename), tuple(placed), tuple(unplaced)
+    )
 
 
 def _place(
@@ -144,7 +147,7 @@ def _place(
                 },
             )
         case Initialize() | SetBias() | SetGateBias() | Unfreeze():
-            return _beside(module, lambda m: {"before_build": _loop(edit, m)})
+            return _beside(module, lambda m: {"before_build": drawing(edit, m)})
         case _:
             raise _UnplacedError(_("This edit has no form in source; it is told in words."))
 
@@ -213,62 +216,6 @@ def _sides(wanted: Collection[str]) -> set[str]:
     return {side.rpartition("_")[2] for side in wanted}
 
 
-def _loop(edit: Initialize | SetBias | SetGateBias | Unfreeze, model: str) -> str:
-    """Return statements that make the edit on the model, right before its optimizer is built."""
-    if isinstance(edit, Unfreeze):
-        return f"for p in {model}.parameters():\n    p.requires_grad_(True)\n"
-    if isinstance(edit, SetGateBias) or (isinstance(edit, Initialize) and edit.recurrent):
-        return _recurrent_loop(edit, model)
-    if edit.paths:
-        names = ", ".join(repr(path) for path in edit.paths)
-        comma = "," if len(edit.paths) == 1 else ""
-        head = f"for layer in map({model}.get_submodule, ({names}{comma})):\n"
-    else:
-        head = (
-            f"hidden_layers = [m for m in {model}.modules() if isinstance(m, "
-            f"(torch.nn.Linear, torch.nn.Conv2d))][:-1]\nfor layer in hidden_layers:\n"
-        )
-    if isinstance(edit, Initialize):
-        head += f"    {_drawn(edit, 'layer.weight')}\n"
-        bias = "torch.nn.init.zeros_(layer.bias)"
-    else:
-        bias = f"torch.nn.init.constant_(layer.bias, {edit.value:g})"
-    return f'{head}    if getattr(layer, "bias", None) is not None:\n        {bias}\n'
-
-
-def _drawn(edit: Initialize, weight: str) -> str:
-    gain = f"{edit.gain:.4g}"
-    init = "torch.nn.init"
-    if edit.gain == 0.0:
-        return f"{init}.zeros_({weight})"
-    return {
-        "fan_in": f"{init}.normal_({weight}, std={gain} / {weight}[0].numel() ** 0.5)",
-        "fan_average": f"{init}.xavier_normal_({weight}, gain={gain})",
-        "orthogonal": f"{init}.orthogonal_({weight}, gain={gain})",
-        "normal": f"{init}.normal_({weight}, std={gain})",
-        "identity": f"{init}.eye_({weight}).mul_({gain})",
-    }[edit.scheme]
-
-
-def _recurrent_loop(edit: SetGateBias | Initialize, model: str) -> str:
-    head = f"for name, p in {model}.named_parameters():\n"
-    if isinstance(edit, Initialize):
-        draw = _drawn(edit, "block")
-        return (
-            f'{head}    if "weight_hh" in name:\n'
-            f"        for block in p.data.split(p.shape[1]):\n            {draw}\n"
-        )
-    if edit.horizon is not None:
-        raise _UnplacedError(_("This edit has no form in source; it is told in words."))
-    # torch stacks gates: LSTM input, forget, cell, output; GRU reset, update, new
-    return (
-        f'{head}    if "bias_ih" in name or "bias_hh" in name:\n'
-        f'        gates = p.data.chunk(4 if "lstm" in type({model}.get_submodule('
-        f'name.rpartition(".")[0])).__name__.lower() else 3)\n'
-        f'        gates[1].fill_({edit.value:g} if "bias_ih" in name else 0.0)\n'
-    )
-
-
 def _behind_imports(module: cst.Module, text: str) -> cst.Module:
     """Insert definitions behind the last import of the file's top."""
     place = 0
@@ -284,15 +231,22 @@ def _behind_imports(module: cst.Module, text: str) -> cst.Module:
     return module.with_changes(body=body)
 
 
-def _diff(before: str, after: str, filename: str) -> str:
-    """Return a unified diff that `git apply` takes, also where a last line has no newline."""
+def unified(before: str, after: str, filename: str) -> str:
+    """Return a unified diff that `git apply` takes, also where a last line has no newline.
+
+    Lines end at a newline alone: Python sees more ends of lines than git does. The tab behind a
+    name with spaces is how git tells where it ends.
+    """
+    end = "\t" if " " in filename else ""
     lines = difflib.unified_diff(
-        before.splitlines(keepends=True),
-        after.splitlines(keepends=True),
-        f"a/{filename}",
-        f"b/{filename}",
+        _lines(before), _lines(after), f"a/{filename}{end}", f"b/{filename}{end}"
     )
     marked = (
         line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
     )
     return "".join(marked)
+
+
+def _lines(text: str) -> list[str]:
+    *whole, last = text.split("\n")
+    return [f"{line}\n" for line in whole] + ([last] if last else [])

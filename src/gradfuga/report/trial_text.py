@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 from rich import box
+from rich.color import ColorSystem
 from rich.console import Console, RenderableType
 from rich.padding import Padding
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -48,6 +51,12 @@ def render_trial(
         unicode: draw curves and rules with characters beyond ASCII.
     """
     columns = max(NARROWEST, width or min(shutil.get_terminal_size().columns, WIDEST))
+    above = _rendered(_parts(trial, unicode=unicode), columns, color=color)
+    below = _rendered([Padding(Text(cost_line(trial), "dim"), (0, 0, 0, 2))], columns, color=color)
+    return f"{above}{_diff(trial.diff, color=color)}{below}"
+
+
+def _rendered(parts: Iterable[RenderableType], columns: int, *, color: bool) -> str:
     out = io.StringIO()
     console = Console(
         file=out,
@@ -58,9 +67,20 @@ def render_trial(
         highlight=False,
         _environ={},
     )
-    for part in _parts(trial, unicode=unicode):
-        console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap is True)
+    for part in parts:
+        console.print(part)
     return "\n".join(line.rstrip() for line in out.getvalue().split("\n"))
+
+
+def _diff(diff: str, *, color: bool) -> str:
+    """Return the diff as it is, neither wrapped nor stripped: `git apply` takes what is piped."""
+    if not color or not diff:
+        return f"{diff}\n" if diff else ""
+    lines = []
+    for line in diff.split("\n"):
+        style = next((style for mark, style in _DIFF_STYLES if line.startswith(mark)), "")
+        lines.append(Style.parse(style).render(line, color_system=ColorSystem.STANDARD))
+    return "\n".join([*lines, ""])
 
 
 def _parts(trial: Trial, *, unicode: bool) -> Iterator[RenderableType]:
@@ -81,17 +101,14 @@ def _parts(trial: Trial, *, unicode: bool) -> Iterator[RenderableType]:
         yield Padding(Text(_legend(trial), "dim"), (0, 0, 0, 2))
     for line in (*evidence_lines(trial), *effect_lines(trial), *trial.notes):
         yield Padding(Text(line), (0, 0, 0, 2))
-    if trial.diff:
+    if trial.diff_because:
         yield Text()
         yield Text(_("The change to your source"), "bold underline")
         if not trial.diff_proven:
-            yield Padding(Text(_("Not proven as a diff: treat it as a sketch.")), (0, 0, 0, 2))
-        yield Text()
-        for line in trial.diff.splitlines():
-            style = next((style for mark, style in _DIFF_STYLES if line.startswith(mark)), "")
-            yield Text(line, style, no_wrap=True)
+            yield Padding(Text(_("Not proven as a diff."), "bold yellow"), (0, 0, 0, 2))
+        for line in change_lines(trial):
+            yield Padding(Text(line), (0, 0, 0, 2))
     yield Text()
-    yield Padding(Text(cost_line(trial), "dim"), (0, 0, 0, 2))
 
 
 def _table(trial: Trial, *, unicode: bool) -> Table:
@@ -204,6 +221,15 @@ def effect_lines(trial: Trial) -> Iterator[str]:
     )
     if after.treatment.safety is Safety.UNSAFE:
         yield _("It changes what the network computes: a saved model does not fit afterwards.")
+
+
+def change_lines(trial: Trial) -> Iterator[str]:
+    """Yield why the diff is proven or not, what it leaves out, and where it applies."""
+    yield trial.diff_because
+    for action, why in trial.unplaced:
+        yield _("Left out: {action} {why}").format(action=action, why=why)
+    if trial.diff and trial.diff_base != str(Path.cwd()):
+        yield _("Apply it in {folder}.").format(folder=trial.diff_base)
 
 
 def _legend(trial: Trial) -> str:

@@ -1,0 +1,149 @@
+"""A treatment as a change of several files: who gets which edit, and what git makes of it."""
+
+import subprocess
+from textwrap import dedent
+
+import pytest
+
+from gradfuga._edits import Calibrate, ClipGradient, Initialize, SwapActivation
+from gradfuga._errors import MissingExtraError
+from gradfuga._trial import patching
+from gradfuga._trial.patching import patches
+from gradfuga._trial.scratch import Place
+from gradfuga._types import Prescription, Safety, SourceLine
+from gradfuga.experiment import Treatment
+from gradfuga.flow import FlowGraph, Op, OpRole
+
+MODEL = """\
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gate, self.hidden = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        gate = torch.sigmoid(self.gate(x))
+        return gate * self.hidden(torch.sigmoid(x))
+"""
+TRAIN = """\
+import torch
+from nets.model import Net
+
+net = Net()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for x in data:
+    net(x).sum().backward()
+    optimizer.step()
+"""
+FILES = ("train.py", "nets/model.py")
+SWAP = SwapActivation("relu", of="sigmoid", paths=("sigmoid#2",))
+HE = Initialize("fan_in", 2**0.5)
+
+
+def treatment(*edits):
+    return Treatment("t", (Prescription("RX001", "t", (), Safety.UNSAFE, edits),))
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "model.py").write_text(MODEL)
+    (tmp_path / "train.py").write_text(TRAIN)
+    return Place.of("train.py", tmp_path)
+
+
+def graph(place, line):
+    source = SourceLine(str(place.root / "nets" / "model.py"), line, "")
+    return FlowGraph((Op(0, "SigmoidBackward0", "sigmoid#2", OpRole.ACTIVATION, source=source),))
+
+
+def applied(patch, files=FILES):
+    """Let git apply the diff in its folder, and return the files."""
+    subprocess.run(["git", "init", "-q"], cwd=patch.base, check=True)
+    subprocess.run(["git", "apply"], cwd=patch.base, check=True, input=patch.diff.encode())
+    return [file.after for file in patch.files]
+
+
+def test_each_edit_goes_to_the_file_that_has_its_place(place):
+    first, everywhere = patches(
+        treatment(SWAP, HE, ClipGradient("norm", 1.0)), place, FILES, graph(place, 12)
+    )
+    texts = applied(first)
+    assert texts == [(place.root / name).read_text() for name in ("nets/model.py", "train.py")]
+    assert "gate = torch.sigmoid(self.gate(x))" in texts[0]
+    assert "self.hidden(torch.relu(x))" in texts[0]
+    assert "torch.nn.init.normal_" in texts[1]
+    assert "clip_grad_norm_(net.parameters(), 1)" in texts[1]
+    assert not first.unplaced
+    assert "gate = torch.relu(self.gate(x))" in everywhere.files[0].after
+
+
+def test_without_a_known_line_there_is_one_way(place):
+    [only] = patches(treatment(SWAP), place, FILES, FlowGraph())
+    assert "torch.relu" in only.files[0].after
+
+
+def test_what_has_no_place_is_told_and_the_rest_is_written(place):
+    patch, *_ = patches(treatment(SWAP, Calibrate()), place, FILES, graph(place, 12))
+    assert [edit for edit, _why in patch.unplaced] == [Calibrate()]
+    assert patch.diff
+    [nothing] = patches(treatment(Calibrate()), place, FILES, FlowGraph())
+    assert (nothing.diff, nothing.files) == ("", ())
+    assert nothing.unplaced[0][1]
+
+
+def test_names_are_those_of_the_working_directory_where_it_holds_all(tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "run it").mkdir()
+    (tmp_path / "run it" / "train.py").write_text(TRAIN)
+    (tmp_path / "model.py").write_text(MODEL)
+    place = Place.of("train.py", tmp_path / "run it")
+    [inside] = patches(treatment(HE), place, ("run it/train.py",), FlowGraph())
+    assert inside.base == str(place.folder)
+    assert "--- a/train.py\n" in inside.diff
+    [both] = patches(treatment(SWAP, HE), place, ("run it/train.py", "model.py"), FlowGraph())
+    assert both.base == str(place.root)
+    (tmp_path / ".git").rmdir()
+    assert applied(both)[1] == (tmp_path / "run it" / "train.py").read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TRAIN.replace("\n", "\r\n"),
+        TRAIN.rstrip("\n"),
+        TRAIN.replace("\nnet =", "\n\x0c\nnet ="),
+        TRAIN.replace("net = Net()", "net = Net()  # \u2028 \x1c   "),
+    ],
+    ids=["crlf", "no-last-newline", "form-feed", "odd-ends"],
+)
+def test_a_diff_applies_whatever_the_lines_end_in(tmp_path, text):
+    (tmp_path / "train.py").write_bytes(text.encode())
+    place = Place.of("train.py", tmp_path)
+    [patch] = patches(treatment(ClipGradient("norm", 1.0)), place, ("train.py",), FlowGraph())
+    [after] = applied(patch)
+    assert (tmp_path / "train.py").read_bytes() == after.encode()
+    assert patch.files[0].before == text
+
+
+def test_a_file_that_is_no_utf_8_is_left_alone(tmp_path):
+    (tmp_path / "train.py").write_bytes(b"# -*- coding: latin-1 -*-\n# \xe9\n" + TRAIN.encode())
+    place = Place.of("train.py", tmp_path)
+    [patch] = patches(treatment(HE), place, ("train.py",), FlowGraph())
+    assert not patch.diff
+    assert "read" in patch.unplaced[0][1]
+
+
+def test_sources_of_a_treatments_own_are_its_patch(place):
+    new = dedent(TRAIN).replace("0.1", "0.2")
+    [patch] = patches(Treatment("t", sources=(("train.py", new),)), place, FILES, FlowGraph())
+    assert "+optimizer = torch.optim.SGD(net.parameters(), lr=0.2)" in patch.diff
+
+
+def test_without_libcst_an_error_of_three_parts_names_the_extra(monkeypatch):
+    monkeypatch.setattr(patching, "find_spec", lambda _name: None)
+    with pytest.raises(MissingExtraError, match=r"libcst.*gradfuga\[repair\]"):
+        patching.demand_libcst()

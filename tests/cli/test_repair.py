@@ -1,0 +1,110 @@
+"""`gradfuga repair` as a command: consent, writing, Ctrl-C, what is refused at the door."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from _trial.conftest import SICK
+from gradfuga._diagnose import diagnose
+from gradfuga._types import Safety
+from gradfuga.cli._writing import write_source
+from gradfuga.experiment import Arm, PatchedFile, Treatment, Trial
+
+OLD, NEW = "rate = 1\r\n", "rate = 2\r\n"
+
+
+@pytest.fixture
+def file(tmp_path):
+    place = tmp_path / "train.py"
+    place.write_bytes(OLD.encode())
+    place.chmod(0o750)
+    return place
+
+
+def trial(file, *, proven=True, diff_proven=True, safety=Safety.SAFE):
+    return Trial(
+        diagnosis=diagnose(()),
+        proven=proven,
+        because="",
+        budget="",
+        treated=Arm(Treatment("t", safety=safety)),
+        diff="a diff",
+        diff_proven=diff_proven,
+        sources=(PatchedFile(str(file), OLD, NEW),),
+    )
+
+
+def test_a_proven_change_is_written_as_it_was_patched_and_the_mode_stays(file):
+    assert write_source(trial(file), unsafe=False)
+    assert file.read_bytes() == NEW.encode()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o750
+    assert os.listdir(file.parent) == ["train.py"]
+
+
+@pytest.mark.parametrize("flaw", [{"proven": False}, {"diff_proven": False}])
+def test_what_is_not_proven_is_not_written(file, flaw, capfd):
+    assert not write_source(trial(file, **flaw), unsafe=True)
+    assert file.read_bytes() == OLD.encode()
+    assert "proven" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("terminal", "answer"), [(False, True), (True, False), (True, True)])
+def test_an_unsafe_change_is_asked_for_on_a_terminal(file, monkeypatch, terminal, answer):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda _question: answer)
+    unsafe = trial(file, safety=Safety.UNSAFE)
+    assert write_source(unsafe, unsafe=False) is (terminal and answer)
+    assert (file.read_bytes() == NEW.encode()) is (terminal and answer)
+
+
+def test_consent_may_be_given_ahead(file):
+    assert write_source(trial(file, safety=Safety.UNSAFE), unsafe=True)
+
+
+def test_a_file_that_has_changed_meanwhile_is_left_alone(file, capfd):
+    file.write_text("rate = 3\n")
+    assert not write_source(trial(file), unsafe=True)
+    assert file.read_text() == "rate = 3\n"
+    assert "changed" in capfd.readouterr().err
+
+
+def start(folder, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "gradfuga", "repair", *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_ctrl_c_on_the_command_line_tells_what_is_known(tmp_path):
+    (tmp_path / "train.py").write_text(SICK)
+    run = start(tmp_path, "--budget", "120steps", "--jobs", "1", "train.py")
+    for line in run.stderr:
+        if "untreated, seed 0" in line:
+            run.send_signal(signal.SIGINT)
+            break
+    text, rest = run.communicate(timeout=120)
+    assert run.returncode == 130, rest
+    assert "Interrupted before anything was proven." in text
+    assert "VANISHING" in text
+    assert "Traceback" not in text + rest
+    assert (tmp_path / "train.py").read_text() == SICK
+
+
+def test_a_script_that_needs_arguments_is_an_error_with_its_own_words(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import argparse, torch\np = argparse.ArgumentParser()\n"
+        "p.add_argument('--data', required=True)\np.parse_args()\n"
+    )
+    run = start(tmp_path, "train.py")
+    _text, error = run.communicate(timeout=120)
+    assert run.returncode == 2
+    assert "the following arguments are required: --data" in error
+    assert "give its arguments after its name" in error
