@@ -81,6 +81,7 @@ _CAUSES_OF = {
 # What the judgement itself has already found goes before everything else.
 _DECIDES = {
     Why.NONFINITE_DATA: ("data_or_labels",),
+    Why.CONSTANT_DATA: ("data_or_labels",),
     Why.PROBABILITIES: ("saturated_output",),
     Why.DECAYED: ("weight_decay_too_strong",),
     Why.NOT_TRAINED: ("disconnected", "frozen"),

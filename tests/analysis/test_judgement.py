@@ -176,7 +176,7 @@ def test_each_reason_has_its_verdict(name):
 
 
 def test_every_reason_is_reached():
-    apart = {Why.NOTHING_THERE}  # tests/analysis/test_exclusion.py
+    apart = {Why.CONSTANT_DATA}  # tests/analysis/test_data_in_doubt.py
     assert {expected.why for _, expected in EVERY_REASON.values()} | apart == set(Why)
 
 

@@ -52,10 +52,11 @@ def trained(between, *, steps=12, flat=False, make=Net, every=1):
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     x = torch.randn(32, 6)
     y = (x[:, 0] > 0).long()
+    x = torch.where(x == x.max(), 1e-6, 0.0) if flat else x  # next to nothing tells them apart
     with observe(model, optimizer, every=every) as observer:
         for _ in range(steps):
             optimizer.zero_grad()
-            F.cross_entropy(model(torch.zeros_like(x) if flat else x), y).backward()
+            F.cross_entropy(model(x), y).backward()
             optimizer.step()
     return observer.readings
 

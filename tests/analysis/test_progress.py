@@ -238,10 +238,3 @@ def test_mann_kendall_is_that_of_counting_pairs(drawn):
     assert mann_kendall(np.array(drawn, dtype=float)) == pytest.approx(expected)
     backward = np.array(drawn[::-1], dtype=float)
     assert mann_kendall(backward) == pytest.approx(-expected)
-
-
-@pytest.mark.parametrize(("gain", "none"), [(0.0, True), (0.0045, True), (0.0055, False)])
-def test_next_to_no_progress_is_known_where_pairs_bind_it_tightly(gain, none):
-    gains = {step: BASELINE * (gain + 1e-5 * (-1) ** step) for step in range(100, 200)}
-    assert measure_progress(training(noisy(BASELINE), gains=gains)).none is none
-    assert not measure_progress(training(noisy(BASELINE))).none  # without pairs

@@ -267,7 +267,6 @@ def _case(
             weak=False,
             lags=False,
             nothing=True,
-            none=False,
             half_step=0,
             falling=False,
             trend=0.1,

@@ -87,8 +87,9 @@ def test_a_network_frozen_by_a_slip_is_found():
 NOISE = IDLE.with_reference(0.01)
 
 
-def test_batches_from_which_nobody_learns_blame_the_data():
-    finding = only(DATA, NOISE)
+def test_batches_from_which_nobody_learns_are_a_note_and_no_cause():
+    (finding,) = DATA.check(NOISE.case)
+    assert (finding.role, finding.cause) == (Role.NOTE, "")
     assert (finding.evidence[0].observed, finding.evidence[0].expected) == (0.01, 0.05)
     assert "By exclusion" in finding.message
     assert flips_at(DATA, NOISE, "found", 0.01)
@@ -129,6 +130,13 @@ def test_inputs_that_are_not_finite_are_found():
     finding = only(DATA, broken.reading("input", Kind.ACTIVATION, "nonfinite", {0: 0.0, 2: 7.0}))
     assert "at step 2" in finding.message
     assert finding.evidence[0].observed == 7.0
+
+
+def test_inputs_that_tell_no_example_from_another_are_found():
+    same = IDLE.reading("input", Kind.ACTIVATION, "varying", {0: 0.0, 1: 0.0, 2: 0.0})
+    finding = only(DATA, same)
+    assert "in each of 3 batches" in finding.message
+    assert finding.evidence[0].observed == 0.0
 
 
 # FLW004

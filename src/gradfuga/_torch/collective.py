@@ -32,7 +32,7 @@ AGREED_EVERY = 64
 
 # How the parts of a parameter add up: squares of norms, counts; all else are shares of values.
 _NORMS = frozenset({"norm", "wanted_norm"})
-_COUNTS = frozenset({"nonfinite"})
+_COUNTS = frozenset({"nonfinite", "varying"})
 
 _PART = "the exchange between processes"
 

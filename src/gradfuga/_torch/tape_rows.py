@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import final
 
 import torch
+from torch import Tensor
 
 from .._types import Kind
 from ..flow import FlowGraph, OpRole
@@ -97,6 +98,11 @@ class TapeRows:
         if given and step < _CHECKED_INPUTS:
             broken = sum(torch.count_nonzero(~torch.isfinite(dense(x))) for x in given)
             self._recorder.add(step, "input", Kind.ACTIVATION, "nonfinite", broken)
+        rows = [x for call in record.calls for x in call.inputs if x.layout is torch.strided]
+        rows = [x for x in rows if x.dim() > 0]
+        if step < _CHECKED_INPUTS and any(len(x) > 1 for x in rows):
+            varying = sum(_varying(x) for x in rows)
+            self._recorder.add(step, "input", Kind.ACTIVATION, "varying", varying)
 
     def _graph_of(self, record: TapeRecord, names: Names) -> FlowGraph:
         signature = record.walk.signature
@@ -125,3 +131,11 @@ class TapeRows:
         term = self.losses.write(step, record, graph, scaled)
         if term is not None:
             self._apart(_EXAMPLES, lambda: self.book.add(record.calls, term))
+
+
+def _varying(x: Tensor) -> Tensor:
+    """Count the values that differ from the first example's; `[T, B, ...]` may be meant as well."""
+    count = torch.count_nonzero(x != x[:1])
+    if x.dim() > 2:  # noqa: PLR2004 (a sequence, an image)
+        count = count + torch.count_nonzero(x != x[:, :1])
+    return count

@@ -27,13 +27,14 @@ NOBODY_FED = 0.01
 # before the weights have moved. Healthy networks that start below the limit leave chance when
 # they have turned over .3 to .6 of their weights (evaluation of the decision rule).
 LEAVES_CHANCE = 0.3
-HAS_LEFT_CHANCE = 0.6
 ONE_TURNOVER = 1.0
 DECAYED = 0.5
 # Chosen: what a head's bias alone takes off a random start is less (log K plus the start's excess).
 HALVED = 0.5
 # Chosen: two decades lost to clipping are more than the limit on reach.
 CLIPPED_AWAY = 0.01
+# One batch may hold the same examples by chance.
+FEWEST_LOOKS = 3
 # A weight used this often along one chain is a recurrence: depth through it is time.
 TIME_USES = 6
 
@@ -65,6 +66,12 @@ def nonfinite_inputs(case: Case) -> bool:
     """Whether the data that went into the model was already NaN or infinite."""
     values = case.readings.series("input", Kind.ACTIVATION, "nonfinite")[1]
     return bool(values.size) and bool((values > 0).any())
+
+
+def constant_inputs(case: Case) -> bool:
+    """Whether no value of any input told one example from another, in each batch looked at."""
+    values = case.readings.series("input", Kind.ACTIVATION, "varying")[1]
+    return values.size >= FEWEST_LOOKS and not values.any()
 
 
 def dead_at(case: Case, place: int) -> bool:
@@ -248,7 +255,7 @@ def has_time_axis(graph: FlowGraph) -> bool:
     return any(len(group) >= TIME_USES for group in graph.uses)
 
 
-def half_turned(case: Case, *, turnovers: float = ONE_TURNOVER) -> bool:
-    """Whether the median layer has turned its weights over so often."""
+def half_turned(case: Case) -> bool:
+    """Whether the median layer has turned its weights over once."""
     known = case.turnovers[-1][np.isfinite(case.turnovers[-1])]
-    return bool(known.size) and float(np.median(known)) >= turnovers
+    return bool(known.size) and float(np.median(known)) >= ONE_TURNOVER

@@ -21,10 +21,10 @@ from .._types import Axis, Severity, Verdict
 from .build import REACH_LIMIT, highest_reach, late_samples, lowest_reach
 from .case import Case
 from .conditions import (
-    HAS_LEFT_CHANCE,
     LEAVES_CHANCE,
     clear_fall,
     clipped_away,
+    constant_inputs,
     dead_at,
     grew_dead,
     half_turned,
@@ -55,8 +55,6 @@ LATE_SHARE = 0.25  # of the run lost to a low reach: worth a note (same evaluati
 UNREACHED = 0.25  # chosen: a part of the model that nobody leaves out of the loss on purpose
 LOST_SHARE = 0.02  # with poor progress: the reach heals early, the damage stays
 FEWEST_STEPS = 20
-# Chosen: ten times what counts as a training at all, before the data is blamed by exclusion.
-ENOUGH_STEPS = 200
 WORSE_THAN_CONSTANT = -1.0
 # A head on a frozen backbone is judged by what it learns; only one that learns nothing is asked
 # whether most of the model takes part in the training at all.
@@ -69,6 +67,7 @@ class Why(Enum):
     NONFINITE_PATH = "nonfinite_path"
     NONFINITE_RATE = "nonfinite_rate"
     NONFINITE_DATA = "nonfinite_data"
+    CONSTANT_DATA = "constant_data"
     LEARNS = "learns"
     LEARNS_PARTLY = "learns_partly"
     LEARNS_LATE = "learns_late"
@@ -82,7 +81,6 @@ class Why(Enum):
     PROBABILITIES = "probabilities"
     FLOWS = "flows"
     NOTHING_FOUND = "nothing_found"
-    NOTHING_THERE = "nothing_there"
     HELD_BACK = "held_back"
     NOT_FED = "not_fed"
     STOPPED = "stopped"
@@ -130,6 +128,8 @@ def judge(case: Case) -> Judgement:
         return _informed(case)
     if case.progress.weak and not case.progress.nothing:
         return _weak(case)
+    if case.progress.known and constant_inputs(case) and case.total_steps >= FEWEST_STEPS:
+        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.CONSTANT_DATA)
     idle = training_share(case) < HALF_OF_THE_MODEL
     learns = not case.progress.known and clear_fall(case)
     if idle and case.total_steps >= FEWEST_STEPS and not learns:
@@ -262,12 +262,12 @@ def _flowing(case: Case, *, seen_enough: bool) -> Judgement:
     """Nothing was learned and nothing is known to be wrong: an exclusion, and never fatal.
 
     A reference that learns the same examples is evidence against the network. One that finds
-    nothing has perhaps not seen enough of them: then only a long run whose gain is bound tightly
-    is evidence, and against the data.
+    nothing is none against the data, however tightly the network's own gain is bound: a signal
+    of half a per cent (returns of shares, clicks) and a plateau before the first step look so.
     """
     progress = case.progress
     # that a reference model finds nothing to learn either is a second witness
-    nothing_there = progress.reference + 2.0 * progress.reference_error < NOTHING_TO_LEARN
+    nothing_there = _nothing_found(case)
     if not seen_enough or not (half_turned(case) or (_moved(case) and nothing_there)):
         return _open(Why.TOO_SHORT)
     if progress.falling:
@@ -278,17 +278,18 @@ def _flowing(case: Case, *, seen_enough: bool) -> Judgement:
         return _open(Why.LEARNS_WEAKLY)
     if not progress.nothing:
         return _open(Why.HIDDEN_BY_NOISE)
-    long = case.total_steps >= ENOUGH_STEPS and half_turned(case, turnovers=HAS_LEFT_CHANCE)
-    if nothing_there and long and progress.none:
-        return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.NOTHING_THERE)
     if nothing_there:
         return _open(Why.NOTHING_FOUND)
     return _open(Why.FLOWS_UNSETTLED)
 
 
 def _vanishing_or_hidden(case: Case, reach: float) -> Judgement:
-    """A reach as low as in healthy runs accuses only where it is known that nothing was learned."""
-    if reach > -SERIOUS_REACH and not case.progress.nothing:
+    """A reach as low as in healthy runs accuses only where it is known that nothing was learned.
+
+    Where the reference finds nothing either, a weak signal may have been learned all the same.
+    """
+    known = case.progress.nothing and not _nothing_found(case)
+    if reach > -SERIOUS_REACH and not known:
         return _open(Why.HIDDEN_BY_NOISE)
     return _vanishing(Severity.FATAL, Why.NEVER_LEARNS)
 
@@ -348,6 +349,12 @@ def _forgets(severity: Severity) -> Judgement:
 def _no_signal(case: Case) -> bool:
     """Whether a reference model finds nothing to learn either."""
     return case.progress.reference < NOTHING_TO_LEARN
+
+
+def _nothing_found(case: Case) -> bool:
+    """Whether it is known that a reference model finds nothing in the examples that it has seen."""
+    progress = case.progress
+    return progress.reference + 2.0 * progress.reference_error < NOTHING_TO_LEARN
 
 
 def _vanishing(severity: Severity, why: Why) -> Judgement:

@@ -31,9 +31,6 @@ TELLING_REFERENCE = 0.1
 BEYOND_CHANCE = 3.72
 # Progress that could not be told from none by anybody who needs it: chosen.
 NOTHING = 0.01
-# A bound this tight excludes weak signals too (chosen: half of the above). Shuffled labels of the
-# digits are bound by .002 to .003 after 12 passes, faint clicks (470 steps of 64) by .009 to .025.
-TIGHT = 0.005
 _LATE_SHARE, _LATE_LEAST = 0.2, 8
 _FEWEST_PAIRS = 4
 _BLOCKS = 12
@@ -72,7 +69,6 @@ class Progress:
         lags: less than half of what the task is known to permit, by more than both errors.
         nothing: known to have learned less than a hundredth, or next to nothing of what the task
             permits; a gain beyond chance may be as small as that.
-        none: known by pairs to have learned so little that a weak signal is excluded too.
         poor: less than half of what the task is known to permit.
         open: less than half of the way to zero, and it is not known whether the task permits more.
     """
@@ -96,7 +92,6 @@ class Progress:
     weak: bool
     lags: bool
     nothing: bool
-    none: bool
     poor: bool
     open: bool
 
@@ -112,7 +107,7 @@ def measure_progress(readings: Readings) -> Progress:
         return Progress(
             False, math.nan, math.nan, math.nan, math.nan, 0.0, math.nan, math.nan, math.nan,
             0, False, 0.0, nonfinite_step, None, None,
-            False, False, False, False, False, False, False,
+            False, False, False, False, False, False,
         )  # fmt: skip
     late = good[-max(_LATE_LEAST, round(_LATE_SHARE * good.size)) :]
     last = float(late.mean())
@@ -159,7 +154,6 @@ def measure_progress(readings: Readings) -> Progress:
         weak=weak,
         lags=lags,
         nothing=known and not informed and (lags or most < NOTHING),
-        none=known and not informed and pairs.most < TIGHT,
         poor=poor,
         open=informed and reached < POOR and not poor and not like,
     )

@@ -35,6 +35,10 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "gradient was sound at the start."
         ),
         Why.NONFINITE_DATA: _("The data that goes into the model holds NaN or infinite values."),
+        Why.CONSTANT_DATA: _(
+            "The network does not learn: its inputs are the same for every example, so that "
+            "nothing tells one from another."
+        ),
         Why.LEARNS: _("The network learns, and the gradient reaches every layer.")
         if whole
         else _("The network learns."),
@@ -70,10 +74,6 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
         Why.FLOWS: _("The network does not learn, although the gradient reaches every layer.")
         if whole
         else _("The network does not learn."),
-        Why.NOTHING_THERE: _(
-            "The network has learned nothing (u is at most {most:.3f}) although the gradient "
-            "flows, and a cheap reference model finds nothing in the same examples either."
-        ),
         Why.STOPPED: _(
             "The network does not learn: its weights have not moved since step {stopped}."
         ),

@@ -1,24 +1,28 @@
 """Inputs that say nothing about the targets.
 
 What it finds
-    By exclusion: a network that is known to have made less than a hundredth of the way although
-    its weights move, its gradient arrives everywhere and no other cause is in sight, on batches
-    from which a plain reference learner is known to find next to nothing either. Or inputs that
-    hold NaN or infinite values.
+    Inputs that hold NaN or infinite values, or that are the same for every example of every batch
+    looked at. And, as a note that accuses nobody: a network that is known to have made less than a
+    hundredth of the way although its weights move, its gradient arrives everywhere and no other
+    cause is in sight, on batches from which a plain reference learner is known to find next to
+    nothing either.
 
 Why it matters
     Shuffled labels, a broken input pipeline and a wrong column look like a stubborn network. The
     optimizer can be tuned for days against a task that is not there.
 
 Evidence
-    ``reference``, the progress that the reference learner makes on held-out examples of the same
-    batches, and twice its standard error, against 0.05; ``progress_at_most``, the largest progress
-    of the network that the noise allows for, against 0.01.
+    ``nonfinite`` or ``varying``, the number of input values that are not finite, or that differ
+    from the first example's. For the note ``reference``, the progress that the reference learner
+    makes on held-out examples of the same batches, and twice its standard error, against 0.05;
+    ``progress_at_most``, the largest progress of the network that the noise allows for, against
+    0.01.
 
 Known limits
-    The reference learner is a shallow one: a task that only a deep network can learn looks the
-    same. Memorised labels of a small set are not told from learned ones. A signal too weak for
-    both is not told from none.
+    Shuffled labels cannot be told from a signal too weak for both learners, nor from a task that
+    only a deep network can learn and whose plateau the run has not left: of 60 healthy trainings
+    of such tasks in two seeds each, 22 were bound below .005 of the way when they ended.
+    Memorised labels of a small set are not told from learned ones.
 
 References
     Zhang et al. 2017, https://arxiv.org/abs/1611.03530 (networks and random labels).
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, slots=True)
 class DataOrLabels(AbstractRule):
-    """Blames the data where nothing else is left to blame."""
+    """Blames data that is known to be at fault; asks about it where nothing else is left."""
 
     code: ClassVar[str] = "FLW003"
     name: ClassVar[str] = "data-or-labels"
@@ -64,10 +68,16 @@ class DataOrLabels(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the data."""
-        from ..analysis.conditions import nonfinite_inputs, nonfinite_step  # noqa: PLC0415 (numpy)
+        from ..analysis.conditions import (  # noqa: PLC0415 (numpy)
+            constant_inputs,
+            nonfinite_inputs,
+            nonfinite_step,
+        )
 
         if nonfinite_inputs(case):
             return (self._broken(case),)
+        if constant_inputs(case):
+            return (self._constant(case),)
         if nonfinite_step(case) is not None or not learns_nothing(case):
             return ()
         progress = case.progress
@@ -89,6 +99,7 @@ class DataOrLabels(AbstractRule):
                 message,
                 Evidence("loss", Kind.LOSS, "reference", step, progress.reference, self.found),
                 Evidence("loss", Kind.LOSS, "progress_at_most", step, progress.most, self.nothing),
+                known=False,
             ),
         )
 
@@ -121,15 +132,24 @@ class DataOrLabels(AbstractRule):
             message, Evidence("input", Kind.ACTIVATION, "nonfinite", *found[0], 0.0)
         )
 
-    def _finding(self, message: str, *evidence: Evidence) -> Finding:
+    def _constant(self, case: Case) -> Finding:
+        steps = case.readings.series("input", Kind.ACTIVATION, "varying")[0]
+        message = _(
+            "What goes into the model is the same for every example, in each of {count} batches: "
+            "is it all zeros, or one example repeated?"
+        ).format(count=steps.size)
+        last = int(steps[-1])
+        return self._finding(message, Evidence("input", Kind.ACTIVATION, "varying", last, 0.0, 1.0))
+
+    def _finding(self, message: str, *evidence: Evidence, known: bool = True) -> Finding:
         return Finding(
             code=self.code,
             name=self.name,
-            role=self.role,
-            severity=Severity.SERIOUS,
+            role=self.role if known else Role.NOTE,
+            severity=Severity.SERIOUS if known else Severity.MILD,
             message=message,
             evidence=evidence,
-            cause=self.cause,
+            cause=self.cause if known else "",
         )
 
 
