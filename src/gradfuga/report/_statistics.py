@@ -55,6 +55,7 @@ def statistic_word(name: str) -> str:
         "given_on": _("given on"),
         "update_ratio": _("update ratio"),
         "value": _("value"),
+        "varying": _("varying"),
     }
     if name.startswith("lag_norm."):
         return _("gradient {lag} steps back").format(lag=name.rpartition(".")[2])
