@@ -1,7 +1,6 @@
 """What a gradient scaler puts on a step is taken off again, and what it skips is seen."""
 
 import copy
-import threading
 
 import pytest
 import torch
@@ -104,38 +103,3 @@ def test_a_disabled_scaler_scales_nothing():
     seen = readings.series("0.weight", "weight_grad", "norm")[1].tolist()
     assert seen == pytest.approx([step["0.weight"] for step in truth], rel=FLOAT32)
     assert not readings.has("loss_scale")
-
-
-def test_two_models_in_two_threads_are_two_trainings_with_their_own_losses():
-    truth, models = {}, (mlp(0), mlp(1))
-    turn = threading.Barrier(2, timeout=20)
-
-    def work(number):
-        model = models[number]
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1 * (number + 1))
-        for _ in range(20):
-            turn.wait()
-            truth.setdefault(number, []).append(
-                (float(F.cross_entropy(model(X), LABELS).detach()), exact_norms(model, X))
-            )
-            optimizer.zero_grad()
-            loss = F.cross_entropy(model(X), LABELS)
-            turn.wait()  # both graphs are there before either runs backward
-            loss.backward()
-            optimizer.step()
-
-    with observe(every=1) as observer:
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    readings = {r.record.settings["lr"]: r for r in observer.trainings}
-    assert set(readings) == {0.1, 0.2}
-    for number, one in enumerate((readings[0.1], readings[0.2])):
-        assert one.record.steps == 20
-        losses = [loss for loss, _ in truth[number]]
-        assert one.losses[1].tolist() == pytest.approx(losses, rel=FLOAT32)
-        norms = [norms["2.weight"] for _, norms in truth[number]]
-        (path,) = (p for p in one.paths("weight_grad", "norm") if p.endswith("2.weight"))
-        assert one.series(path, "weight_grad", "norm")[1] == pytest.approx(norms, rel=FLOAT32)

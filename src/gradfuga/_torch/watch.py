@@ -148,10 +148,17 @@ class Watch:
     # -- to the strand of the thread -------------------------------------------------------
 
     def _strand(self) -> Strand | None:
-        """Return the strand of the running thread, None where it is autograd's own."""
+        """Return the strand of the running thread.
+
+        In a thread of autograd's own, as it has for accelerators, that of the one backward pass
+        that runs; None where several run, or for a thread too many.
+        """
         thread = threading.get_ident()
         known = self._strands.get(thread)
-        if known is None and not self._in_backward() and len(self._strands) < _MOST_STRANDS:
+        if known is None and torch._C._current_graph_task_id() >= 0:  # noqa: SLF001
+            running = [each for each in tuple(self._strands.values()) if each.in_backward]
+            return running[0] if len(running) == 1 else None
+        if known is None and len(self._strands) < _MOST_STRANDS:
             known = Strand(
                 thread,
                 self._roll,
@@ -161,10 +168,6 @@ class Watch:
             )
             self._strands[thread] = known
         return known
-
-    def _in_backward(self) -> Strand | None:
-        """Return a strand whose backward pass runs now; on an accelerator in another thread."""
-        return next((each for each in tuple(self._strands.values()) if each.in_backward), None)
 
     def _run_backward(
         self, original: Callable[..., None], args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -178,14 +181,14 @@ class Watch:
     def _before_step(
         self, optimizer: Optimizer, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> StepArguments | None:
-        strand = self._strand() or self._in_backward()
+        strand = self._strand()
         scaled = self._scaler.of(optimizer)
         return strand.before_step(optimizer, args, kwargs, scaled) if strand is not None else None
 
     def _after_step(
         self, optimizer: AnyOptimizer, args: object = None, kwargs: object = None
     ) -> None:
-        strand = self._strand() or self._in_backward()
+        strand = self._strand()
         if strand is not None:
             strand.after_step(optimizer)
 
