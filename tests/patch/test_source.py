@@ -15,14 +15,17 @@ from gradfuga._edits import (
     InsertNormalization,
     MoveNormalization,
     ReplaceRecurrent,
+    ReviveUnits,
     SetBias,
     SetGateBias,
     SetOptimizer,
+    StandardizeInput,
     SwapActivation,
     UseLogits,
     WarmUp,
 )
 from gradfuga._torch.surgery import apply
+from gradfuga._torch.transplant import Transplant
 from gradfuga.patch.source import patch_source
 from patch.styles import HEAD, STYLES, TAIL, script
 
@@ -298,12 +301,84 @@ def test_under_one_seed_the_source_draws_the_weights_of_the_edit_in_memory(style
 
 
 @pytest.mark.parametrize(
+    "edit",
+    [
+        Calibrate(),
+        Calibrate(paths=("2",)),
+        ReviveUnits(),
+        StandardizeInput(),
+        AddSkip(0.0, learned=True),
+        ClipGradient("agc", 0.01),
+        ClipGradient("quantile", 0.1),
+        ClipGradient("norm", 0.1),
+    ],
+    ids=str,
+)
+def test_the_patched_program_trains_as_the_edit_in_memory_to_the_last_bit(edit, tmp_path):
+    source = (
+        script("sequential")
+        .replace("nn.Sigmoid", "nn.ReLU")
+        .replace("randn(64, 8)", "randn(64, 8) * 3 + 1")
+    )
+    torch.manual_seed(0)
+    with Transplant([edit]) as transplant:
+        expected = run(source)["model"]
+    assert transplant.placed
+    patch = patch_source(source, "train.py", [edit])
+    assert patch.placed == (edit,)
+    assert applied(source, patch, tmp_path) == patch.source
+    found = run(patch.source)["model"]
+    theirs = list(expected.parameters())
+    assert len(list(found.parameters())) == len(theirs)
+    for ours in found.parameters():  # a learned factor is registered at another place
+        assert any(torch.equal(ours, each) for each in theirs)
+
+
+@pytest.mark.parametrize("to", ["gru", "lstm"])
+@pytest.mark.parametrize(
+    "use", ["out, _ = self.rnn(x)\n", "_, h = self.rnn(x)\n        out = h.movedim(0, 1)\n"]
+)
+def test_a_gated_layer_hands_on_its_hidden_state(to, use):
+    source = (
+        HEAD
+        + f"""class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.RNN(1, 16, batch_first=True)
+        self.head = nn.Linear(16, 2)
+
+    def forward(self, x):
+        {use}        return self.head(out[:, -1])
+
+
+model = Net()
+"""
+        + TAIL.replace("model(x)", "model(x[:, :, None])")
+    )
+    edit = ReplaceRecurrent(to)
+    with Transplant([edit]):
+        expected = run(source)["model"]
+    found = run(patch_source(source, "t.py", [edit]).source)["model"]
+    found.load_state_dict(expected.state_dict())  # they were drawn at another moment
+    x = torch.randn(3, 5, 1)
+    assert torch.equal(found(x), expected(x))
+
+
+def test_of_several_statements_on_one_line_each_gets_its_own():
+    text = "m = Net(); o = SGD(m.parameters(), 1)  # both\nfor b in d:\n    loss(b); o.step()\n"
+    patched = patch_source(text, "t.py", [SetBias(0.5), ClearGradients()]).source
+    assert patched.startswith("m = Net()\nhidden_layers = ")
+    assert "\no = SGD(m.parameters(), 1)  # both\n" in patched
+    assert patched.endswith("    loss(b)\n    o.step()\n    o.zero_grad()\n")
+
+
+@pytest.mark.parametrize(
     ("source", "edit"),
     [
         ("x = 1\n", SWAP),
         ("x = 1\n", HE),
         ("x = = 1\n", HE),
-        (HEAD + STYLES["sequential"] + TAIL, Calibrate()),
+        (HEAD + STYLES["sequential"] + TAIL, Calibrate(two_sided=True)),
         ("act = nn.Tanh\nout = nn.ReLU\n", SwapActivation("elu")),
         ("o = SGD(p, **options)\n", SetOptimizer("lr", 0.1, relative=True)),
     ],

@@ -19,6 +19,19 @@ class Residual(nn.Sequential):
         y = super().forward(x)
         return x + {scale} * y if x.shape == y.shape else y
 '''
+LEARNED = '''
+class Residual(nn.Sequential):
+    """x + scale * f(x) where f keeps the shape, f(x) where it does not; the scale is learned."""
+
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        if layers[0].weight.shape[0] == layers[0].weight.shape[1]:
+            self.scale = nn.Parameter(torch.tensor({scale}))
+
+    def forward(self, x):
+        y = super().forward(x)
+        return x + self.scale * y if hasattr(self, "scale") else y
+'''
 SKIP = '''
 def with_skip(x, y):
     """Return x + {scale} * y where both have one shape, y where they do not."""

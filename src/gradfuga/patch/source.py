@@ -31,8 +31,11 @@ from . import training
 from ._names import CLASS_OF, statements
 from .activations import HELPER, SwapActivations, kinds_of
 from .drawing import drawing
-from .layers import RESIDUAL, SKIP, AddSkips, ChangeConstructor, Normalize
+from .layers import LEARNED, RESIDUAL, SKIP, AddSkips, ChangeConstructor, Normalize
+from .recipes import recipe
+from .recurrent import ReplaceRecurrents
 
+_NO_MODEL = "<model>"  # stands where the source does not show whose parameters are trained
 _INLINE = (SwapActivation, InsertNormalization, AddSkip, MoveNormalization, ReplaceRecurrent)
 
 
@@ -112,11 +115,11 @@ def _place(
         case InsertNormalization():
             normalize = Normalize(edit, lines)
             return _kept(cst.MetadataWrapper(module).visit(normalize), normalize.changed)
-        case AddSkip(learned=False):
+        case AddSkip():
             return _skip(module, edit, helpers)
-        case ReplaceRecurrent(to="gru"):
-            gru = ChangeConstructor({"RNN"}, to="GRU", drop="nonlinearity")
-            return _kept(module.visit(gru), gru.changed)
+        case ReplaceRecurrent():
+            gated = ReplaceRecurrents(edit.to)
+            return _kept(module.visit(gated), gated.changed)
         case MoveNormalization(to="pre"):
             blocks = {"TransformerEncoderLayer", "TransformerDecoderLayer"}
             first = ChangeConstructor(blocks, add="norm_first=True")
@@ -149,7 +152,18 @@ def _place(
         case Initialize() | SetBias() | SetGateBias() | Unfreeze():
             return _beside(module, lambda m: {"before_build": drawing(edit, m)})
         case _:
-            raise _UnplacedError(_("This edit has no form in source; it is told in words."))
+            return _by_recipe(module, edit, helpers)
+
+
+def _by_recipe(module: cst.Module, edit: Edit, helpers: list[str]) -> cst.Module:
+    """Define a function and call it beside the optimizer."""
+    found = recipe(edit)
+    if found is None:
+        raise _UnplacedError(_("This edit has no form in source; it is told in words."))
+    side = "after_build" if found.built else "before_build"
+    changed = _beside(module, lambda model: {side: found.call.replace("{model}", model)})
+    helpers.append(found.function)
+    return changed
 
 
 def _unnumbered(edit: Edit) -> Edit:
@@ -190,9 +204,11 @@ def _skip(module: cst.Module, edit: AddSkip, helpers: list[str]) -> cst.Module:
     skips = AddSkips(edit)
     changed = module.visit(skips)
     count = max(len(edit.paths), skips.blocks, 1)
-    scale = f"{(count**-0.5 if edit.scale is None else edit.scale):.4g}"
+    scale = f"{(count**-0.5 if edit.scale is None else edit.scale)!r}"
+    if edit.learned and skips.calls:
+        raise _UnplacedError(_("The source has no place for a factor that is learned."))
     if skips.blocks:
-        helpers.append(RESIDUAL.format(scale=scale))
+        helpers.append((LEARNED if edit.learned else RESIDUAL).format(scale=scale))
     if skips.calls:
         helpers.append(SKIP.format(scale=scale))
     return _kept(changed, skips.blocks + skips.calls)
@@ -204,8 +220,9 @@ def _beside(module: cst.Module, texts: Callable[[str], dict[str, str]]) -> cst.M
     module.visit(found)
     if not found.variable:
         raise _UnplacedError(_("The source does not show where the optimizer is built."))
-    wanted = {k: v.replace("{optimizer}", found.variable) for k, v in texts(found.model).items()}
-    if not found.model and any(".parameters()" in v or ".modules()" in v for v in wanted.values()):
+    made = texts(found.model or _NO_MODEL)
+    wanted = {k: v.replace("{optimizer}", found.variable) for k, v in made.items()}
+    if any(_NO_MODEL in v for v in wanted.values()):
         raise _UnplacedError(_("The source does not show whose parameters are trained."))
     insert = training.Insert(found.variable, **wanted)
     changed = module.visit(insert)

@@ -7,6 +7,8 @@ import libcst as cst
 from .._edits import SetOptimizer
 from ._names import OPTIMIZERS, argument, called, code, last_name, statements
 
+_NOTHING = ("", "")
+
 
 class FindOptimizer(cst.CSTVisitor):
     """Find the statement that builds the optimizer, its variable and the model's expression."""
@@ -109,24 +111,39 @@ class Insert(cst.CSTTransformer):
     def leave_SimpleStatementLine(
         self, original: cst.SimpleStatementLine, updated: cst.SimpleStatementLine
     ) -> cst.SimpleStatementLine | cst.FlattenSentinel[cst.BaseStatement]:
-        """Put the statements around this one, where it is one of those."""
-        if len(original.body) != 1:
-            return updated
-        line = original.body[0]
-        around = ("", "")
-        if isinstance(line, cst.Assign) and code(line.targets[0].target) == self.variable:
-            if called(line.value) in OPTIMIZERS:
-                around = self.build
-        elif isinstance(line, cst.Expr) and isinstance(line.value, cst.Call):
-            call = line.value
-            if code(call.func) == f"{self.variable}.step":
-                around = self.step
-            elif last_name(call.func) == "step" and call.args:  # scaler.step(optimizer)
-                around = self.step if code(call.args[0].value) == self.variable else around
-        if around == ("", ""):
+        """Put the statements around this one, where it is one of those.
+
+        Of several statements on one line each gets its own then.
+        """
+        places = [self._around(each) for each in original.body]
+        if all(place == _NOTHING for place in places):
             return updated
         self.changed += 1
-        return cst.FlattenSentinel([*statements(around[0]), updated, *statements(around[1])])
+        if len(places) == 1:
+            before, after = places[0]
+            return cst.FlattenSentinel([*statements(before), updated, *statements(after)])
+        lines: list[cst.BaseStatement] = []
+        for place, (each, (before, after)) in enumerate(zip(updated.body, places, strict=True)):
+            alone = each.with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
+            line = cst.SimpleStatementLine([alone])
+            if place == 0:
+                line = line.with_changes(leading_lines=updated.leading_lines)
+            if place == len(places) - 1:
+                line = line.with_changes(trailing_whitespace=updated.trailing_whitespace)
+            lines += [*statements(before), line, *statements(after)]
+        return cst.FlattenSentinel(lines)
+
+    def _around(self, line: cst.BaseSmallStatement) -> tuple[str, str]:
+        """Return what goes before and after a statement."""
+        if isinstance(line, cst.Assign) and code(line.targets[0].target) == self.variable:
+            return self.build if called(line.value) in OPTIMIZERS else _NOTHING
+        if isinstance(line, cst.Expr) and isinstance(line.value, cst.Call):
+            call = line.value
+            if code(call.func) == f"{self.variable}.step":
+                return self.step
+            if last_name(call.func) == "step" and call.args:  # scaler.step(optimizer)
+                return self.step if code(call.args[0].value) == self.variable else _NOTHING
+        return _NOTHING
 
 
 class UseLogits(cst.CSTTransformer):
