@@ -47,17 +47,18 @@ class HandSteps:
         self.optimizer = self._before = None
         self._leaves = ()
 
-    def look(self, record: TapeRecord | None, *, due: bool) -> None:
+    def look(self, records: Sequence[TapeRecord], *, due: bool) -> None:
         """A backward pass has ended.
 
         Args:
-            record: what it reached and left; None where it was not read: the weights are those
-                of before.
+            records: what the passes since the last step reached and left; none where this one
+                was not read: the weights are those of before.
             due: whether the step that follows is sampled: then the weights are copied.
         """
-        if record is not None:
-            self._leaves = tuple(weakref.ref(leaf) for leaf in record.parameters)
-        seen = {} if record is None else record.weight_gradient
+        seen = {key: value for each in records for key, value in each.weight_gradient.items()}
+        if records:
+            leaves = {id(leaf): leaf for each in records for leaf in each.parameters}
+            self._leaves = tuple(weakref.ref(leaf) for leaf in leaves.values())
         alive = self._alive()
         self._versions = tuple(leaf._version for leaf in alive)  # noqa: SLF001
         self._before = before_step(alive, seen) if due else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import final
 
 import torch
@@ -13,18 +13,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._contracts import AbstractStatistic
+from .closures import StepArguments, with_closure_seen
 from .glimpse import glimpse
 from .hand_steps import HandSteps
 from .joined import AnyOptimizer, Joined
 from .parameters import Before, before_step, merged, see_gradients, trainable
 from .parts import Parts
+from .passes import Entry, are_empty, read_since, site_of, still_standing
 from .roll import Roll
 from .roots import loss_of, roots_of
 from .scaling import Scaled
 from .spies import FORWARD, ForwardSpies
 from .tape import Tape
 from .time_probe import TimeProbe
-from .training import Entry, Training
+from .training import Training
 from .turns import Turns
 
 _BACKWARD, _STEPS = "the reading of backward passes", "the reading of optimizer steps"
@@ -32,8 +34,6 @@ _GLIMPSES = "the glimpses of the loss"
 _MOST_ENTRIES = 64  # backward passes without a step (adversarial examples, say)
 
 _LAGS = "the probe through time"
-
-StepArguments = tuple[tuple[object, ...], dict[str, object]]
 
 
 @final
@@ -154,15 +154,21 @@ class Strand:
                 self._entries.clear()
                 self._stepped = False
             roots = roots_of(args, kwargs)
-            entry = Entry(loss_of(roots, args, kwargs))
+            entry = Entry(loss_of(roots, args, kwargs), site_of(roots))
+            if self._entries:
+                entry.begins = frozenset(
+                    id(each) for each in self._mine if are_empty(each.live_parameters())
+                )
             if self._sampling and self._tape_on and roots and self._parts.work(_BACKWARD):
                 read_sources = torch.is_anomaly_enabled()
                 self._sources_off()
-                if self._wants_tape():
+                if self._wants_tape(entry):
+                    # one forward pass may serve several backward passes
+                    earlier = read_since(self._entries)
                     tape = Tape(
                         roots,
-                        spans=self._spies.spans,
-                        calls=tuple(self._spies.calls),
+                        spans=[*(s for r in earlier for s in r.spans), *self._spies.spans],
+                        calls=[*(c for r in earlier for c in r.calls), *self._spies.calls],
                         recurrent=tuple(self._spies.recurrent),
                         read_sources=read_sources,
                         statistics=self._statistics,
@@ -214,10 +220,11 @@ class Strand:
         except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
             self._parts.fail(_LAGS, error)
 
-    def _wants_tape(self) -> bool:
-        """Read each optimizer's first backward pass of a step; micro-batches repeat it."""
-        read = [entry.record for entry in self._entries if entry.record is not None]
-        return not read or self._several or not self._mine
+    def _wants_tape(self, entry: Entry) -> bool:
+        """Read the parts of a step's loss once each; micro-batches repeat them."""
+        read = {each.site for each in self._entries if each.record is not None}
+        again = entry.site in read and not entry.begins
+        return not again or self._several or not self._mine
 
     def _close_entry(self, entry: Entry | None, tape: Tape | None) -> None:
         try:
@@ -256,9 +263,11 @@ class Strand:
                 self._step_inside(optimizer)
             elif training is not None:
                 self._turns.take(training)
-                training.before(optimizer, self._entries_of(optimizer, training), scaled)
+                entries = self._entries_of(optimizer, training)
+                training.before(optimizer, still_standing(entries, id(training)), scaled)
                 if training.due:
-                    return self._with_closure_seen(optimizer, training, args, kwargs)
+                    ended = partial(self._closure_ended, optimizer, training)
+                    return with_closure_seen(args, kwargs, ended)
         except Exception as error:  # noqa: BLE001
             self._parts.fail(_STEPS, error)
         return None
@@ -290,35 +299,11 @@ class Strand:
         elif self._spies.installed:
             self.disarm()
 
-    def _with_closure_seen(
-        self,
-        optimizer: AnyOptimizer,
-        training: Training,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-    ) -> StepArguments | None:
-        """Return the step's arguments with a closure that tells us when it first ends."""
-        place = 1 if len(args) > 1 else None  # after the optimizer itself
-        given = args[1] if place else kwargs.get("closure")
-        if not callable(given):
-            return None
-        closure, told = given, False
-
-        @functools.wraps(closure)
-        def seen() -> object:
-            nonlocal told
-            result = closure()
-            if not told:
-                told = True
-                try:
-                    training.closure_ended(self._entries_of(optimizer, training))
-                except Exception as error:  # noqa: BLE001
-                    self._parts.fail(_STEPS, error)
-            return result
-
-        if place:
-            return (args[0], seen, *args[2:]), kwargs
-        return args, {**kwargs, "closure": seen}
+    def _closure_ended(self, optimizer: AnyOptimizer, training: Training) -> None:
+        try:
+            training.closure_ended(self._entries_of(optimizer, training))
+        except Exception as error:  # noqa: BLE001
+            self._parts.fail(_STEPS, error)
 
     def _training_of(self, optimizer: AnyOptimizer) -> Training | None:
         if not self._roll.observed(optimizer) or self.in_backward:
@@ -338,8 +323,9 @@ class Strand:
         waiting = [entry for entry in self._entries if taker not in entry.taken_by]
         for entry in waiting:
             entry.taken_by.append(taker)
-        first = all(entry.record is not None for entry in waiting)  # every pass was read
-        if waiting and (self._several or first):
+        read = all(entry.record is not None for entry in waiting)
+        # whether another optimizer takes some of them is not known before the first step
+        if waiting and (self._several or (read and (len(waiting) == 1 or training.steps == 0))):
             return self._turns.share(training, waiting, trainable(optimizer))
         return waiting
 
@@ -348,7 +334,7 @@ class Strand:
     def _look_by_hand(self, tape: Tape | None) -> None:
         """After a pass: remember the weights, to see whether the script moves them."""
         try:
-            self._hand.look(None if tape is None else tape.record, due=self._sampling)
+            self._hand.look(() if tape is None else read_since(self._entries), due=self._sampling)
         except Exception as error:  # noqa: BLE001
             self._hand.close()
             self._parts.fail(_STEPS, error)
@@ -364,7 +350,8 @@ class Strand:
                 return
             self._follow(training)
             self._turns.take(training)
-            training.stepped(step[0], self._entries, step[1] if training.due else None)
+            entries = still_standing(self._entries, id(training))
+            training.stepped(step[0], entries, step[1] if training.due else None)
             self._stepped = True
             self._settle()
         except Exception as error:  # noqa: BLE001

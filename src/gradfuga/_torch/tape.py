@@ -113,7 +113,7 @@ class Tape:
             spans=tuple(spans),
             calls=tuple(calls),
             read_sources=read_sources,
-            outputs=_outputs(path, calls),
+            outputs=outputs_of(path, calls),
         )
         self._statistics = statistics
         self._parts = parts
@@ -187,7 +187,7 @@ class Tape:
         if not present or any(whole(gradient) is None for gradient in present):
             return  # of a tensor that is spread over processes only a part is here
         present = [local(gradient) for gradient in present]
-        record.gradient[place] = _add(record.gradient.get(place), _joint(present))
+        record.gradient[place] = added(record.gradient.get(place), _joint(present))
         record.shapes[place] = tuple(present[0].shape)
         call = self._sequences.get(place)
         if call is not None:
@@ -267,11 +267,11 @@ def _joint(gradients: Sequence[Tensor]) -> Measured:
         return norm(gradients[0])
     total: Measured | None = None
     for gradient in gradients:
-        total = _add(total, norm(gradient))
+        total = added(total, norm(gradient))
     return total if total is not None else 0.0
 
 
-def _add(one: Measured | None, other: Measured) -> Measured:
+def added(one: Measured | None, other: Measured) -> Measured:
     """Return the norm of two parts together."""
     if one is None:
         return other
@@ -288,7 +288,7 @@ def _following(path: Walk) -> dict[int, list[int]]:
     return following
 
 
-def _outputs(path: Walk, calls: Sequence[RootCall]) -> tuple[int, ...]:
+def outputs_of(path: Walk, calls: Sequence[RootCall]) -> tuple[int, ...]:
     """Return the ops whose outputs are the model's output.
 
     Those are the tensors that calls from outside returned and that no other of them depends on;

@@ -5,18 +5,16 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
-import torch
 from torch import Tensor, nn
 
 from .._types import Kind
 from ..readings import Readings, RunRecord
 from .cadence import Cadence
 from .collective import AGREED_EVERY, Team, trained_together
-from .glimpse import Glimpse
 from .joined import AnyOptimizer, name_of, settings_of
 from .naming import Names, names_of
 from .norms import Measured
@@ -24,6 +22,7 @@ from .parameter_records import ParameterRecords
 from .parameter_rows import ParameterRows, Tier, measure_tier
 from .parameters import Before, SeenGradient, before_step, given_norms, kept, trainable
 from .parts import Parts
+from .passes import Entry, loss_of_step, record_of_step, seen_gradients
 from .recorder import Recorder
 from .scaling import Scaled, unscaled
 from .tape import TapeRecord
@@ -33,18 +32,6 @@ _CHECKED_VERSIONS = 8  # samples at which gradients of the same version are meas
 _SOURCE_TRIES = 3
 _PARAMETERS, _TAPE = "the reading of parameters", "the reading of the tape"
 _MOVED = 3.0  # a loss this many spreads above its recent level asks for denser samples
-
-
-@dataclass(slots=True)
-class Entry:
-    """One backward pass waiting for its optimizer step."""
-
-    loss: Measured | None
-    record: TapeRecord | None = None
-    gradients: Mapping[int, SeenGradient] = field(default_factory=dict)
-    ours: float = 0.0
-    glimpsed: Glimpse | None = None  # now and then, of a step that is not sampled
-    taken_by: list[int] = field(default_factory=list)  # optimizers that have stepped on it
 
 
 @final
@@ -134,7 +121,7 @@ class Training:
         if scaled is not None:
             self._skips = self._skips + scaled.skipped
         if self.due:
-            self._before = self._look_before(trainable(optimizer), _seen(entries))
+            self._before = self._look_before(trainable(optimizer), seen_gradients(entries))
         self._pre_seconds = time.perf_counter() - started
 
     def closure_ended(self, entries: Sequence[Entry]) -> None:
@@ -145,7 +132,7 @@ class Training:
         started = time.perf_counter()
         self._entries.extend(entries)
         if self._before is not None:
-            gradient = given_norms(self._before.parameters, _seen(self._entries))
+            gradient = given_norms(self._before.parameters, seen_gradients(self._entries))
             self._before = replace(self._before, gradient=gradient)
         self._pre_seconds += time.perf_counter() - started
 
@@ -190,8 +177,7 @@ class Training:
         started = time.perf_counter()
         entries = self._entries or list(late[:1])
         step, sampled = self.steps, self._before is not None
-        losses = [entry.loss for entry in entries if entry.loss is not None]
-        loss = _mean(losses)
+        loss = loss_of_step(entries)
         if loss is not None:
             loss = unscaled(loss, self._scaled)
             self._take_loss(step, loss, entries)
@@ -269,7 +255,7 @@ class Training:
         self, step: int, optimizer: AnyOptimizer, entries: Sequence[Entry], before: Before
     ) -> None:
         self._settings = settings_of(optimizer)
-        record = next((entry.record for entry in entries if entry.record is not None), None)
+        record = record_of_step(entries)
         if record is not None and self._parts.work(_TAPE):
             try:
                 names = self._name_parameters(before.parameters, record)
@@ -281,7 +267,7 @@ class Training:
         samples = len(self._sampled)
         if samples & (samples - 1) == 0:  # now and then: freezing and thawing is rare
             self._parameters.describe(optimizer, names)
-        self._write_parameters(step, optimizer, names, entries, before)
+        self._write_parameters(step, optimizer, names, entries, before, record)
 
     def _name_parameters(self, parameters: Sequence[Tensor], record: TapeRecord | None) -> Names:
         known = self._names
@@ -301,12 +287,12 @@ class Training:
         names: Names,
         entries: Sequence[Entry],
         before: Before,
+        record: TapeRecord | None,
     ) -> None:
         add, scaled = self.recorder.add, self._scaled
-        seen = _seen(entries)
-        first = next((entry.record for entry in entries if entry.record is not None), None)
+        seen = seen_gradients(entries)
         # of its own parameters only: a generator's pass also reaches its discriminator's
-        stale = first.stale if first is not None else {}
+        stale = record.stale if record is not None else {}
         tier: Tier | None = measure_tier(optimizer, before, seen, stale, scaled)
         self._spare = kept(before.weights)
         if self._team is not None:
@@ -314,7 +300,7 @@ class Training:
         if tier is not None:
             self._rows.write(step, before, names, tier)
             self._parameters.note(names, before.parameters, tier.unclipped, seen)
-            clipped, aged = bool(self._entries), first is not None
+            clipped, aged = bool(self._entries), record is not None
             self._rows.write_ratios(step, tier, clipped=clipped, aged=aged)
         if "lr" in self._settings:
             add(step, "optimizer", Kind.UPDATE, "learning_rate", self._settings["lr"])
@@ -363,21 +349,3 @@ class Training:
     def folder(self) -> Path | None:
         """Where this training is recorded, None where it is only in memory."""
         return self.recorder.folder
-
-
-def _mean(losses: Sequence[Measured]) -> Measured | None:
-    if not losses:
-        return None
-    if all(isinstance(loss, float) for loss in losses):
-        return sum(losses) / len(losses)
-    return torch.stack([torch.as_tensor(loss) for loss in losses]).mean()
-
-
-def _seen(entries: Sequence[Entry]) -> dict[int, SeenGradient]:
-    """Return each parameter's gradient right after the last backward pass, before clipping."""
-    seen: dict[int, SeenGradient] = {}
-    for entry in entries:
-        if entry.record is not None:
-            seen.update(entry.record.weight_gradient)
-        seen.update(entry.gradients)
-    return seen

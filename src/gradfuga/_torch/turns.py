@@ -7,7 +7,8 @@ from typing import final
 
 from torch import Tensor
 
-from .training import Entry, Training
+from .passes import Entry
+from .training import Training
 
 # An optimizer that has stepped once may be a GAN's, whose other one steps several times between;
 # it is waited for this long before its next step is no longer expected.

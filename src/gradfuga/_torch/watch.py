@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from .._catalog import collect
 from .._contracts import AbstractSink, AbstractStatistic
+from .closures import StepArguments
 from .compile_seam import CompileSeam
 from .joined import AnyOptimizer
 from .keras_seam import KerasOptimizer, KerasSeam
@@ -26,7 +27,7 @@ from .parts import Parts
 from .roll import Roll
 from .scaling import Scaled, ScalerSeam
 from .spies import FORWARD
-from .strand import StepArguments, Strand
+from .strand import Strand
 from .training import Training
 
 _MOST_STRANDS = 16  # threads that train at the same time
