@@ -210,9 +210,9 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
             "it on a handful of examples, which a sound network learns by heart, to settle it."
         ),
         Why.NO_BASELINE: _(
-            "The loss does not fall, but no target was seen from which to tell what a constant "
-            "prediction would reach (adversarial, contrastive or custom loss). Judge by your own "
-            "metric, or train with a standard loss to settle it."
+            "The loss does not keep falling, and no target was seen from which to tell what a "
+            "constant prediction would reach (adversarial, contrastive or custom loss). Judge by "
+            "your own metric, or train with a standard loss to settle it."
         ),
         Why.TIME_AXIS: _(
             "The network is recurrent and does not learn. Its gradient reaches back {reach} of "

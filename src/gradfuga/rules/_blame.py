@@ -1,17 +1,20 @@
-"""Read one cause's part of the account: its decades, its share, where, and since what."""
+"""The frame of the rules that blame a cause which the account knows."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from .._contracts import AbstractRule
 from .._types import Axis, Evidence, Finding, Kind, Role, Severity, SourceLine
 from ._progress import learns_well
 from ._samples import value_at
+from ._words import times
 
 if TYPE_CHECKING:
-    from .._contracts import AbstractRule
     from ..analysis.case import Case
 
 MOST_PATHS = 1024
@@ -36,6 +39,76 @@ class Blame:
     paths: tuple[str, ...]
     each: dict[str, float]
     step: int
+
+
+@dataclass(frozen=True, slots=True)
+class AbstractBlame(AbstractRule):
+    """A rule that blames the cause `cause` for its part of the account.
+
+    `sign` is -1 for a cause that only shrinks the gradient, +1 for one that only grows it; `built`
+    names the lines that built the modules too, because that is where weights begin.
+    """
+
+    role: ClassVar[Role] = Role.CAUSE
+    sign: ClassVar[int] = 0
+    built: ClassVar[bool] = False
+
+    limit: float = 1.30  # decades: six depth scales (Schoenholz et al. 2017)
+    least_share: float = 0.05  # of the symptom (chosen: what alignment alone may amount to)
+
+    @property
+    @abstractmethod
+    def message(self) -> str:
+        """What to say: of {activation}, {layer}, {count}, {factor} and {share}."""
+
+    def evidence(self, case: Case, blame: Blame) -> tuple[Evidence, ...]:
+        """Return the readings that back the claim: none, where it is counted in layers."""
+        return ()
+
+    def where(self, case: Case, blame: Blame) -> tuple[str, ...]:
+        """Return the paths to name: those that claim."""
+        return blame.paths
+
+    def check(self, case: Case) -> Iterable[Finding]:
+        """Return one finding with the ops that claim most."""
+        return self.blamed(case)
+
+    def blamed(self, case: Case) -> tuple[Finding, ...]:
+        """Return what the account says; nothing where the cause claims next to nothing."""
+        blame = find_blame(
+            case, self.cause, limit=self.limit, least_share=self.least_share, sign=self.sign
+        )
+        if blame is None:
+            return ()
+        claim = Evidence(
+            blame.paths[0], Kind.ACTIVATION_GRAD, "claim", blame.step, blame.decades, 0.0, "decades"
+        )
+        paths = self.where(case, blame)
+        source = case.source_of(paths)
+        if self.built:
+            source = tuple(dict.fromkeys((*source, *built_lines(case, paths))))
+        message = self.message.format(
+            activation=activation_word(case, blame.paths[0]),
+            layer=blame.paths[0],
+            count=len(blame.paths),
+            factor=times(blame.decades),
+            share=blame.share,
+        )
+        return (
+            Finding(
+                code=self.code,
+                name=self.name,
+                role=self.role,
+                severity=Severity.SERIOUS if blame.share >= _MAIN_SHARE else Severity.MILD,
+                axis=Axis.DEPTH,
+                message=message,
+                paths=paths[:MOST_PATHS],
+                source=source,
+                evidence=(*self.evidence(case, blame), claim),
+                log_gain=blame.decades,
+                cause=self.cause,
+            ),
+        )
 
 
 def find_blame(
@@ -64,46 +137,6 @@ def find_blame(
         if claim.cause == cause and claim.decades * account.total > 0.0:
             each[claim.path] = each.get(claim.path, 0.0) + claim.decades
     return Blame(decades, share, account.paths(cause), each, account.step)
-
-
-def finding_of(
-    rule: AbstractRule,
-    case: Case,
-    blame: Blame,
-    message: str,
-    *,
-    evidence: tuple[Evidence, ...] = (),
-    built: bool = False,
-) -> Finding:
-    """Return the finding: the evidence given, then the claim itself.
-
-    Args:
-        rule: whose finding it is.
-        case: the training.
-        blame: the rule's part of the account.
-        message: what to say.
-        evidence: readings that back the claim.
-        built: name the lines that built the modules too, because that is where weights begin.
-    """
-    claim = Evidence(
-        blame.paths[0], Kind.ACTIVATION_GRAD, "claim", blame.step, blame.decades, 0.0, "decades"
-    )
-    source = case.source_of(blame.paths)
-    if built:
-        source = tuple(dict.fromkeys((*source, *built_lines(case, blame.paths))))
-    return Finding(
-        code=rule.code,
-        name=rule.name,
-        role=Role.CAUSE,
-        severity=Severity.SERIOUS if blame.share >= _MAIN_SHARE else Severity.MILD,
-        axis=Axis.DEPTH,
-        message=message,
-        paths=blame.paths[:MOST_PATHS],
-        source=source,
-        evidence=(*evidence, claim),
-        log_gain=blame.decades,
-        cause=rule.cause,
-    )
 
 
 def without_claim(

@@ -1,15 +1,42 @@
-"""Name the lines and the readings that speak of a recurrence."""
+"""The frame of the rules on what a recurrence does to the gradient along time."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from .._types import Evidence, Kind, SourceLine
+from .._types import Axis, Evidence, Finding, Kind, Severity, SourceLine
 
 if TYPE_CHECKING:
+    from .._contracts import AbstractRule
     from ..analysis.case import Case
     from ..analysis.lag_profile import LagProfile
+
+
+def time_finding(
+    rule: AbstractRule,
+    case: Case,
+    profile: LagProfile,
+    *,
+    message: str,
+    evidence: tuple[Evidence, ...],
+    severity: Severity = Severity.SERIOUS,
+    log_gain: float = 0.0,
+) -> Finding:
+    """Return what `rule` says of the recurrence that `profile` describes."""
+    return Finding(
+        code=rule.code,
+        name=rule.name,
+        role=rule.role,
+        severity=severity,
+        message=message,
+        axis=Axis.TIME,
+        paths=(profile.path,),
+        source=lines_of(case, profile.path),
+        evidence=evidence,
+        log_gain=log_gain,
+        cause=rule.cause,
+    )
 
 
 def lines_of(case: Case, path: str, *, most: int = 3) -> tuple[SourceLine, ...]:

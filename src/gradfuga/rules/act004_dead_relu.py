@@ -27,34 +27,32 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Finding, Kind, Role
-from ._blame import activation_word, find_blame, finding_of, without_claim
+from .._types import Finding, Kind
+from ._blame import AbstractBlame, without_claim
 from ._dead import dead, dead_finding
-from ._words import times
 
 if TYPE_CHECKING:
+    from .._types import Evidence
     from ..analysis.case import Case
+    from ._blame import Blame
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class DeadRelu(AbstractRule):
+class DeadRelu(AbstractBlame):
     """Blames units that are off for every example."""
 
     code: ClassVar[str] = "ACT004"
     name: ClassVar[str] = "dead-relu"
-    role: ClassVar[Role] = Role.CAUSE
     needs: ClassVar[frozenset[str]] = frozenset({"mean_squared_slope"})
     cause: ClassVar[str] = "dead_relu"
+    sign: ClassVar[int] = -1
 
-    limit: float = 1.30  # decades: six depth scales (Schoenholz et al. 2017)
-    least_share: float = 0.05  # of the symptom (chosen: what alignment alone may amount to)
     dead_layer: float = 0.9  # of its units; a healthy narrow conv reaches .88 (decision rule)
 
     def check(self, case: Case) -> Iterable[Finding]:
-        """Return one finding: the dead layers, or else what the account says of closed units."""
+        """Return one finding: the dead layers, or else what the account says."""
         found = dead(case, saturated=False)
         if found is not None:
             text = (
@@ -63,23 +61,19 @@ class DeadRelu(AbstractRule):
                 else _("Every unit of {layers} has been switched off: no gradient passes any more.")
             )
             return (dead_finding(self, case, found, text, limit=self.dead_layer),)
-        blame = find_blame(
-            case, self.cause, limit=self.limit, least_share=self.least_share, sign=-1
-        )
-        if blame is None:
-            return ()
-        message = _(
+        return self.blamed(case)
+
+    @property
+    def message(self) -> str:
+        """What to say of the ops that claim most."""
+        return _(
             "{activation} at '{layer}' ({count} in all) is off for more values than it "
             "should be: that shrinks the gradient {factor} times, {share:.0%} of the symptom."
-        ).format(
-            activation=activation_word(case, blame.paths[0]),
-            layer=blame.paths[0],
-            count=len(blame.paths),
-            factor=times(blame.decades),
-            share=blame.share,
         )
-        evidence = without_claim(case, blame, Kind.ACTIVATION, "mean_squared_slope", power=2)
-        return (finding_of(self, case, blame, message, evidence=evidence),)
+
+    def evidence(self, case: Case, blame: Blame) -> tuple[Evidence, ...]:
+        """Return the readings against what they would be without the claim."""
+        return without_claim(case, blame, Kind.ACTIVATION, "mean_squared_slope", power=2)
 
 
 RULE = DeadRelu()

@@ -36,15 +36,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Axis, Evidence, Finding, Kind, Role, Severity
+from .._types import Axis, Evidence, Finding, Kind, Severity
 from ..flow import OpRole
 from ._attention import query_key_over_value
-from ._blame import MOST_PATHS, find_blame, finding_of
+from ._blame import MOST_PATHS, AbstractBlame
 from ._progress import learns_well
 from ._samples import late_median, late_steps, median
-from ._words import plain, times
+from ._words import plain
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
@@ -53,17 +52,15 @@ if TYPE_CHECKING:
 
 @final
 @dataclass(frozen=True, slots=True)
-class AttentionCollapse(AbstractRule):
+class AttentionCollapse(AbstractBlame):
     """Blames attention that is one-hot or uniform, and stuck there."""
 
     code: ClassVar[str] = "ACT005"
     name: ClassVar[str] = "attention-collapse"
-    role: ClassVar[Role] = Role.CAUSE
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     cause: ClassVar[str] = "attention_collapse"
+    sign: ClassVar[int] = -1
 
-    limit: float = 1.30  # decades: six depth scales (Schoenholz et al. 2017)
-    least_share: float = 0.05  # of the symptom (chosen: what alignment alone may amount to)
     least_entropy: float = 0.1  # of ln T: nearly all weight on one position (chosen)
     most_entropy: float = 0.999  # of ln T: all positions alike (chosen)
     # Between .04, a healthy pre-LN transformer of 48 layers, and .0034, a collapsed one of 24.
@@ -71,25 +68,21 @@ class AttentionCollapse(AbstractRule):
     least_jacobian: float = 0.01  # a tenth of a uniform softmax's over 100 positions (chosen)
 
     def check(self, case: Case) -> Iterable[Finding]:
-        """Return one finding on the collapsed attention, or on what the account says of it."""
-        blame = find_blame(
-            case, self.cause, limit=self.limit, least_share=self.least_share, sign=-1
-        )
-        if blame is not None:
-            message = _(
-                "The softmax at '{layer}' ({count} in all) passes little gradient: it "
-                "shrinks it {factor} times, {share:.0%} of the symptom."
-            ).format(
-                layer=blame.paths[0],
-                count=len(blame.paths),
-                factor=times(blame.decades),
-                share=blame.share,
-            )
-            return (finding_of(self, case, blame, message),)
+        """Return one finding: what the account says, or else the collapsed attention."""
+        if blamed := self.blamed(case):
+            return blamed
         if learns_well(case) or not case.progress.known:
             return ()
         collapsed = [each for op in case.graph.ops if (each := self._collapsed(case, op))]
         return (self._finding(case, collapsed),) if collapsed else ()
+
+    @property
+    def message(self) -> str:
+        """What to say of the ops that claim most."""
+        return _(
+            "The softmax at '{layer}' ({count} in all) passes little gradient: it "
+            "shrinks it {factor} times, {share:.0%} of the symptom."
+        )
 
     def _collapsed(self, case: Case, op: Op) -> tuple[Evidence, ...]:
         """Return the two readings that show the collapse of one attention, nothing without it."""

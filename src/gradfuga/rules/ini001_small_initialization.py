@@ -25,52 +25,42 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Finding, Kind, Role
-from ._blame import find_blame, finding_of, without_claim
-from ._words import times
+from .._types import Kind
+from ._blame import AbstractBlame, without_claim
 
 if TYPE_CHECKING:
+    from .._types import Evidence
     from ..analysis.case import Case
+    from ._blame import Blame
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class SmallInitialization(AbstractRule):
+class SmallInitialization(AbstractBlame):
     """Blames weights that are too small for their activation."""
 
     code: ClassVar[str] = "INI001"
     name: ClassVar[str] = "small-initialization"
-    role: ClassVar[Role] = Role.CAUSE
     needs: ClassVar[frozenset[str]] = frozenset({"scale"})
     cause: ClassVar[str] = "small_init"
+    sign: ClassVar[int] = -1
+    built: ClassVar[bool] = True
 
-    limit: float = 1.30  # decades: six depth scales (Schoenholz et al. 2017)
-    least_share: float = 0.05  # of the symptom (chosen: what alignment alone may amount to)
-
-    def check(self, case: Case) -> Iterable[Finding]:
-        """Return one finding with the ops that claim most."""
-        blame = find_blame(
-            case, self.cause, limit=self.limit, least_share=self.least_share, sign=-1
-        )
-        if blame is None:
-            return ()
-        evidence = without_claim(case, blame, Kind.WEIGHT, "scale")
-        message = _(
+    @property
+    def message(self) -> str:
+        """What to say of the ops that claim most."""
+        return _(
             "The weights at '{layer}' (layers in all: {count}) are too small for what follows "
             "them: together they shrink the gradient {factor} times, {share:.0%} of the symptom."
-        ).format(
-            layer=blame.paths[0],
-            count=len(blame.paths),
-            factor=times(blame.decades),
-            share=blame.share,
         )
-        return (finding_of(self, case, blame, message, evidence=evidence, built=True),)
+
+    def evidence(self, case: Case, blame: Blame) -> tuple[Evidence, ...]:
+        """Return the readings against what they would be without the claim."""
+        return without_claim(case, blame, Kind.WEIGHT, "scale")
 
 
 RULE = SmallInitialization()

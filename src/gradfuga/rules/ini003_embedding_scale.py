@@ -25,54 +25,47 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Finding, Kind, Role
+from .._types import Kind
 from ..flow import OpRole
-from ._blame import find_blame, finding_of, without_claim
-from ._words import times
+from ._blame import AbstractBlame, without_claim
 
 if TYPE_CHECKING:
+    from .._types import Evidence
     from ..analysis.case import Case
+    from ._blame import Blame
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class EmbeddingScale(AbstractRule):
+class EmbeddingScale(AbstractBlame):
     """Blames the scale of the embedding."""
 
     code: ClassVar[str] = "INI003"
     name: ClassVar[str] = "embedding-scale"
-    role: ClassVar[Role] = Role.CAUSE
     needs: ClassVar[frozenset[str]] = frozenset({"norm"})
     cause: ClassVar[str] = "embedding_scale"
+    built: ClassVar[bool] = True
 
-    limit: float = 1.30  # decades: six depth scales (Schoenholz et al. 2017)
-    least_share: float = 0.05  # of the symptom (chosen: what alignment alone may amount to)
-
-    def check(self, case: Case) -> Iterable[Finding]:
-        """Return one finding with the ops that claim most."""
-        blame = find_blame(case, self.cause, limit=self.limit, least_share=self.least_share)
-        if blame is None:
-            return ()
-        evidence = without_claim(case, blame, Kind.ACTIVATION, "sigma_gain")
-        message = _(
+    @property
+    def message(self) -> str:
+        """What to say of the ops that claim most."""
+        return _(
             "The embedding below '{layer}' is of the wrong size for what reads it: that changes "
             "its gradient {factor} times, {share:.0%} of the symptom."
-        ).format(
-            layer=blame.paths[0],
-            count=len(blame.paths),
-            factor=times(blame.decades),
-            share=blame.share,
         )
-        # what reads the embedding is blamed, and the embedding is what can be drawn anew
-        tables = [op.path for op in case.graph.ops if op.role is OpRole.EMBEDDING]
-        where = replace(blame, paths=tuple(dict.fromkeys((*blame.paths, *tables))))
-        return (finding_of(self, case, where, message, evidence=evidence, built=True),)
+
+    def evidence(self, case: Case, blame: Blame) -> tuple[Evidence, ...]:
+        """Return the readings against what they would be without the claim."""
+        return without_claim(case, blame, Kind.ACTIVATION, "sigma_gain")
+
+    def where(self, case: Case, blame: Blame) -> tuple[str, ...]:
+        """Return what reads the embedding, and the embedding, which is what can be drawn anew."""
+        tables = (op.path for op in case.graph.ops if op.role is OpRole.EMBEDDING)
+        return tuple(dict.fromkeys((*blame.paths, *tables)))
 
 
 RULE = EmbeddingScale()

@@ -25,52 +25,41 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Finding, Kind, Role
-from ._blame import activation_word, find_blame, finding_of, without_claim
-from ._words import times
+from .._types import Kind
+from ._blame import AbstractBlame, without_claim
 
 if TYPE_CHECKING:
+    from .._types import Evidence
     from ..analysis.case import Case
+    from ._blame import Blame
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class MissingNormalization(AbstractRule):
+class MissingNormalization(AbstractBlame):
     """Blames the drift of a smooth activation that nothing normalizes."""
 
     code: ClassVar[str] = "NRM001"
     name: ClassVar[str] = "missing-normalization"
-    role: ClassVar[Role] = Role.CAUSE
     needs: ClassVar[frozenset[str]] = frozenset({"mean_squared_slope"})
     cause: ClassVar[str] = "missing_normalization"
 
-    limit: float = 1.30  # decades: six depth scales (Schoenholz et al. 2017)
-    least_share: float = 0.05  # of the symptom (chosen: what alignment alone may amount to)
-
-    def check(self, case: Case) -> Iterable[Finding]:
-        """Return one finding with the ops that claim most."""
-        blame = find_blame(case, self.cause, limit=self.limit, least_share=self.least_share)
-        if blame is None:
-            return ()
-        evidence = without_claim(case, blame, Kind.ACTIVATION, "mean_squared_slope", power=2)
-        message = _(
+    @property
+    def message(self) -> str:
+        """What to say of the ops that claim most."""
+        return _(
             "Nothing holds the signal of {activation} at '{layer}' ({count} in all), so "
             "that its slope drifts: that changes the gradient {factor} times, {share:.0%} of the "
             "symptom."
-        ).format(
-            activation=activation_word(case, blame.paths[0]),
-            layer=blame.paths[0],
-            count=len(blame.paths),
-            factor=times(blame.decades),
-            share=blame.share,
         )
-        return (finding_of(self, case, blame, message, evidence=evidence),)
+
+    def evidence(self, case: Case, blame: Blame) -> tuple[Evidence, ...]:
+        """Return the readings against what they would be without the claim."""
+        return without_claim(case, blame, Kind.ACTIVATION, "mean_squared_slope", power=2)
 
 
 RULE = MissingNormalization()

@@ -31,10 +31,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Axis, Evidence, Finding, Kind, Role, Severity
+from .._types import Evidence, Finding, Kind, Role
 from ..analysis.remembering import memory_of
 from ..analysis.time_causes import blamed_step
-from ._time import lag_evidence, lines_of, steps_text
+from ._time import lag_evidence, steps_text, time_finding
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
@@ -85,15 +85,11 @@ class ShortMemory(AbstractRule):
             "steps",
         )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
-                severity=Severity.SERIOUS,
+            time_finding(
+                self,
+                case,
+                found,
                 message=text,
-                axis=Axis.TIME,
-                paths=(found.path,),
-                source=lines_of(case, found.path),
                 evidence=(horizon, *lag_evidence(found)),
                 log_gain=blamed.decades if blamed.decades < 0.0 else 0.0,
             ),

@@ -30,9 +30,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Axis, Evidence, Finding, Kind, Role, Severity
+from .._types import Evidence, Finding, Kind, Role
 from ..analysis.remembering import heavy_tail
-from ._time import lines_of, statistic_evidence
+from ._time import statistic_evidence, time_finding
 from ._words import plain, times
 
 if TYPE_CHECKING:
@@ -79,15 +79,11 @@ class GrowthOverTime(AbstractRule):
             "decades",
         )
         lyapunov = statistic_evidence(case, found, "lyapunov", Kind.ACTIVATION_GRAD, 0.0)
-        return Finding(
-            code=self.code,
-            name=self.name,
-            role=self.role,
-            severity=Severity.SERIOUS,
+        return time_finding(
+            self,
+            case,
+            found,
             message=message,
-            axis=Axis.TIME,
-            paths=(found.path,),
-            source=lines_of(case, found.path),
             evidence=(evidence, *lyapunov),
             log_gain=found.growth,
         )

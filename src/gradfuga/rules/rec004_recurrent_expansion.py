@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Axis, Evidence, Finding, Kind, Role, Severity
+from .._types import Evidence, Finding, Kind, Role
 from ..analysis.remembering import expanding
-from ._time import lines_of, statistic_evidence
+from ._time import statistic_evidence, time_finding
 from ._words import plain
 
 if TYPE_CHECKING:
@@ -61,18 +61,8 @@ class RecurrentExpansion(AbstractRule):
             *statistic_evidence(case, found, "recurrent_radius", Kind.WEIGHT, 1.0),
         )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
-                severity=Severity.SERIOUS,
-                message=message,
-                axis=Axis.TIME,
-                paths=(found.path,),
-                source=lines_of(case, found.path),
-                evidence=evidence,
-                log_gain=found.growth,
-                cause=self.cause,
+            time_finding(
+                self, case, found, message=message, evidence=evidence, log_gain=found.growth
             ),
         )
 

@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Axis, Evidence, Finding, Kind, Role, Severity
+from .._types import Evidence, Finding, Kind, Role
 from ..analysis.remembering import memory_of
 from ..analysis.time_causes import blamed_step, forgetting_shares
 from ..theory.recurrent import HORIZON
-from ._time import lines_of, statistic_evidence
+from ._time import statistic_evidence, time_finding
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
@@ -65,18 +65,8 @@ class ClosedGates(AbstractRule):
             *statistic_evidence(case, found, "gate_flat", Kind.ACTIVATION, 0.0),
         )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
-                severity=Severity.SERIOUS,
-                message=message,
-                axis=Axis.TIME,
-                paths=(found.path,),
-                source=lines_of(case, found.path),
-                evidence=evidence,
-                log_gain=blamed.decades,
-                cause=self.cause,
+            time_finding(
+                self, case, found, message=message, evidence=evidence, log_gain=blamed.decades
             ),
         )
 

@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Axis, Evidence, Finding, Kind, Role, Severity
+from .._types import Evidence, Finding, Kind, Role
 from ..analysis.remembering import memory_of
 from ..analysis.time_causes import blamed_step, cut_short
-from ._time import lines_of
+from ._time import time_finding
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
@@ -59,30 +59,16 @@ class TruncatedBackpropagation(AbstractRule):
             "The gradient flows through {flows} steps at '{path}' and is cut there; the task needs "
             "{needed}."
         ).format(flows=flows, path=found.path, needed=memory.needed)
-        return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
-                severity=Severity.SERIOUS,
-                message=message,
-                axis=Axis.TIME,
-                paths=(found.path,),
-                source=lines_of(case, found.path),
-                evidence=(
-                    Evidence(
-                        found.path,
-                        Kind.ACTIVATION,
-                        "time_cut",
-                        found.step,
-                        float(flows),
-                        float(memory.needed),
-                        "steps",
-                    ),
-                ),
-                cause=self.cause,
-            ),
+        cut = Evidence(
+            found.path,
+            Kind.ACTIVATION,
+            "time_cut",
+            found.step,
+            float(flows),
+            float(memory.needed),
+            "steps",
         )
+        return (time_finding(self, case, found, message=message, evidence=(cut,)),)
 
 
 RULE = TruncatedBackpropagation()

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Axis, Evidence, Finding, Kind, Role, Severity
+from .._types import Evidence, Finding, Kind, Role, Severity
 from ..analysis.remembering import memory_of
 from ..analysis.time_causes import blamed_step
-from ._time import lines_of, steps_text
+from ._time import steps_text, time_finding
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
@@ -60,27 +60,18 @@ class MemoryHorizon(AbstractRule):
                 "If the task needs more, say so with --lag."
             )
         text = message.format(reach=steps_text(memory.reach), steps=memory.steps, path=found.path)
+        horizon = Evidence(
+            found.path,
+            Kind.ACTIVATION_GRAD,
+            "memory_horizon",
+            found.step,
+            memory.reach,
+            float(memory.steps),
+            "steps",
+        )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
-                severity=Severity.NONE,
-                message=text,
-                axis=Axis.TIME,
-                paths=(found.path,),
-                source=lines_of(case, found.path),
-                evidence=(
-                    Evidence(
-                        found.path,
-                        Kind.ACTIVATION_GRAD,
-                        "memory_horizon",
-                        found.step,
-                        memory.reach,
-                        float(memory.steps),
-                        "steps",
-                    ),
-                ),
+            time_finding(
+                self, case, found, message=text, evidence=(horizon,), severity=Severity.NONE
             ),
         )
 

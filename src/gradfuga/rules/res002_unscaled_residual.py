@@ -23,51 +23,32 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
-from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Finding, Role
-from ._blame import find_blame, finding_of
-from ._words import times
-
-if TYPE_CHECKING:
-    from ..analysis.case import Case
+from ._blame import AbstractBlame
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class UnscaledResidual(AbstractRule):
+class UnscaledResidual(AbstractBlame):
     """Blames residual branches that nothing scales down."""
 
     code: ClassVar[str] = "RES002"
     name: ClassVar[str] = "unscaled-residual"
-    role: ClassVar[Role] = Role.CAUSE
     needs: ClassVar[frozenset[str]] = frozenset({"norm"})
     cause: ClassVar[str] = "unscaled_residual"
+    sign: ClassVar[int] = 1
 
-    limit: float = 1.30  # decades: six depth scales (Schoenholz et al. 2017)
-    least_share: float = 0.05  # of the symptom (chosen: what alignment alone may amount to)
-
-    def check(self, case: Case) -> Iterable[Finding]:
-        """Return one finding with the ops that claim most."""
-        blame = find_blame(case, self.cause, limit=self.limit, least_share=self.least_share, sign=1)
-        if blame is None:
-            return ()
-        evidence = ()
-        message = _(
+    @property
+    def message(self) -> str:
+        """What to say of the ops that claim most."""
+        return _(
             "The residual blocks ({count} in all, one of them at '{layer}') add their branch at "
             "full strength: together they grow the gradient {factor} times, {share:.0%} of the "
             "symptom."
-        ).format(
-            layer=blame.paths[0],
-            count=len(blame.paths),
-            factor=times(blame.decades),
-            share=blame.share,
         )
-        return (finding_of(self, case, blame, message, evidence=evidence),)
 
 
 RULE = UnscaledResidual()
