@@ -7,6 +7,7 @@ import linecache
 import os
 import re
 import sysconfig
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -60,33 +61,43 @@ def _metadata(node: Node) -> dict[str, list[str]]:
 class Building:
     """One call in the user's file: the class called, and the names it is assigned to.
 
-    `place` is its position among the arguments of an enclosing container, None outside of one.
+    `place` is its position among the arguments of an enclosing container, None outside of one;
+    `name` the fixed start of its argument `name`, as Keras names layers, "" where there is none.
     """
 
     called: str
     line: int
     targets: frozenset[str]
     place: int | None
+    name: str
 
 
 def built_at(module_type: str, path: str, files: tuple[str, ...]) -> SourceLine | None:
     """Return the line in the user's `files` that built the module at `path`.
 
-    The call of the class `module_type` that is assigned to a part of the path counts most, then
-    its place in a container, then the first call of the class at all.
+    The call of the class `module_type` whose argument `name` fits counts most, the longest one,
+    then one that is assigned to a part of the path, then its place in a container. Where nothing
+    tells several calls of the class apart, there is no such line.
     """
-    parts = path.split(".")
+    parts = re.split("[./]", path)
     numbers = {int(part) for part in parts if part.isdigit()}
-    best: tuple[int, SourceLine] | None = None
-    for file in files:
-        for building in _buildings(file):
-            if building.called != module_type:
-                continue
-            score = 4 * bool(building.targets & set(parts)) + 2 * (building.place in numbers)
-            line = SourceLine(file, building.line, linecache.getline(file, building.line).strip())
-            if best is None or score > best[0]:
-                best = (score, line)
-    return best[1] if best is not None else None
+    calls = [(file, each) for file in files for each in _buildings(file)]
+    scored = [
+        (_score(building, parts, numbers), file, building.line)
+        for file, building in calls
+        if building.called == module_type and parts[-1].startswith(building.name)
+    ]
+    best = max((score for score, _, _ in scored), default=0)
+    found = [(file, line) for score, file, line in scored if score == best]
+    if not found or (best == 0 and len(set(found)) > 1):
+        return None
+    file, line = found[0]
+    return SourceLine(file, line, linecache.getline(file, line).strip())
+
+
+def _score(building: Building, parts: Sequence[str], numbers: Collection[int]) -> int:
+    assigned = bool(building.targets.intersection(parts))
+    return 8 * len(building.name) + 4 * assigned + 2 * (building.place in numbers)
 
 
 @lru_cache(maxsize=64)
@@ -110,7 +121,7 @@ def _collect(
     if isinstance(node, ast.Call):
         name = _last_name(node.func)
         if name:
-            found.append(Building(name, node.lineno, targets, place))
+            found.append(Building(name, node.lineno, targets, place, _given_name(node)))
         for number, argument in enumerate(node.args):
             _collect(argument, targets, number, found)
         for keyword in node.keywords:
@@ -119,6 +130,17 @@ def _collect(
         return
     for child in ast.iter_child_nodes(node):
         _collect(child, targets, place, found)
+
+
+def _given_name(call: ast.Call) -> str:
+    """Return what the argument `name` begins with: all of a string, an f-string's first words."""
+    for keyword in call.keywords:
+        given = keyword.value
+        if keyword.arg == "name" and isinstance(given, ast.JoinedStr) and given.values:
+            given = given.values[0]
+        if keyword.arg == "name" and isinstance(given, ast.Constant):
+            return str(given.value)
+    return ""
 
 
 def _last_name(node: ast.AST) -> str:

@@ -119,9 +119,10 @@ class TapeRows:
             self.opened.update(
                 name for op in graph.ops if op.role not in _CLOSED for name in op.parameters
             )
-            if len(self._graphs) < _MOST_GRAPHS:
+            if signature in self._graphs or len(self._graphs) < _MOST_GRAPHS:
                 self._graphs[signature] = graph
-            if len(graph.ops) > len(self.graph.ops) or not self.graph.layers:
+            more = len(graph.ops) - len(self.graph.ops)
+            if more > 0 or (more == 0 and record.read_sources) or not self.graph.layers:
                 self.graph = graph
         return graph
 
