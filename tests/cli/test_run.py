@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -265,6 +266,17 @@ def test_a_signal_while_diagnosing_quits_at_once(train, number):
     _, err = process.communicate(timeout=20)
     assert process.returncode == -number
     assert "Traceback" not in err
+
+
+def test_a_launcher_that_ends_a_process_of_a_job_while_it_diagnoses_lets_it_finish(train):
+    process = train.start("run", "train.py", FAKE_SLOW="1", RANK="0", WORLD_SIZE="2")
+    assert [process.stdout.readline() for _ in range(2)][1] == "diagnosing\n"
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
 
 
 def test_worker_processes_are_neither_observed_nor_diagnosed(faked):

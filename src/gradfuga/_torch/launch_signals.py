@@ -49,8 +49,13 @@ def termination_told(respond: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def next_signal_kills() -> Iterator[None]:
-    """Inside the block a Ctrl-C or SIGTERM ends the process at once, unless it is ignored."""
+def next_signal_kills(*, but_one: bool = False) -> Iterator[None]:
+    """Inside the block a Ctrl-C or SIGTERM ends the process at once, unless it is ignored.
+
+    Args:
+        but_one: let the first SIGTERM pass. Where a process of a job fails, its launcher ends the
+            others, and gives them time; torchrun 30 seconds.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -58,6 +63,8 @@ def next_signal_kills() -> Iterator[None]:
     for number, handler in kept.items():
         if handler not in (signal.SIG_IGN, None):
             signal.signal(number, signal.SIG_DFL)
+    if but_one and kept[signal.SIGTERM] not in (signal.SIG_IGN, None):
+        signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))
     try:
         yield
     finally:

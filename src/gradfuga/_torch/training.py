@@ -211,7 +211,7 @@ class Training:
         team = self._team if self._team is not None and self._team.decides else None
         self.due = (team or self.cadence).due(self.steps)
         if sampled or step % 64 == 0:
-            self.recorder.flush(lambda: (self.tapes.graph, self.record()))
+            self._flush()
 
     # -- several processes -----------------------------------------------------------------
 
@@ -331,7 +331,11 @@ class Training:
         return self.recorder.readings(self.tapes.graph, self.record())
 
     def finish(self, learn: Callable[[Training], Mapping[str, float]]) -> None:
-        """The observation ends: ask what the task permits, write the last batch."""
+        """The observation ends: write what there is, then what the task is found to permit."""
+        for step, loss in self._team.left() if self._team is not None else ():
+            self.recorder.loss(step, loss)
+        self.recorder.collect()
+        self._flush(force=True)  # a process that is being ended may not come to the rest
         try:
             learned = learn(self)
         except Exception as error:  # noqa: BLE001
@@ -340,10 +344,12 @@ class Training:
         last = self._sampled[-1] if self._sampled else 0
         for name, value in learned.items():
             self.recorder.add(last, "loss", Kind.LOSS, name, value)
-        for step, loss in self._team.left() if self._team is not None else ():
-            self.recorder.loss(step, loss)
-        self.recorder.collect()
-        self.recorder.flush(lambda: (self.tapes.graph, self.record()), force=True)
+        if learned:
+            self.recorder.collect()
+            self._flush(force=True)
+
+    def _flush(self, *, force: bool = False) -> None:
+        self.recorder.flush(lambda: (self.tapes.graph, self.record()), force=force)
 
     @property
     def folder(self) -> Path | None:

@@ -73,7 +73,12 @@ def new_run_folder(name: str) -> Path | None:
 
 def is_first_process() -> bool:
     """Whether this process speaks for its job: torchrun numbers those that it starts."""
-    return os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1"
+    return os.environ.get("RANK", "0") == "0" or not is_one_of_several()
+
+
+def is_one_of_several() -> bool:
+    """Whether a launcher has started this process as one of several."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def keep_out_of_git(folder: Path) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, final
 
 from .._messages import _, language
 from .._torch.launch import Program, launch
-from .._torch.launch_signals import next_signal_kills
+from .._torch.launch_signals import next_signal_kills, termination_told
 from ._delivery import Delivery, described
-from ._places import is_first_process, keep_out_of_git
+from ._places import is_first_process, is_one_of_several, keep_out_of_git
 from ._voice import say, terminal, warn
 
 if TYPE_CHECKING:
@@ -42,9 +42,10 @@ def run_watched(
 ) -> None:
     """Run `program` observed, hand out the diagnosis, and leave as the program would have left."""
     watch = _Watch(program, cadence=cadence, folder=folder, delivery=delivery, lang=lang, lag=lag)
-    outcome = launch(program, torch_imported=watch.attach, terminated=watch.interrupted)
-    with next_signal_kills():
-        diagnosis = watch.conclude(interrupted=outcome.interrupted)
+    with termination_told(watch.interrupted):  # also between the program's end and ours
+        outcome = launch(program, torch_imported=watch.attach, terminated=watch.interrupted)
+        with next_signal_kills(but_one=is_one_of_several()):
+            diagnosis = watch.conclude(interrupted=outcome.interrupted)
     if diagnosis is not None and not outcome.failed:
         code = delivery.exit_code(diagnosis)
         if code:
