@@ -7,13 +7,13 @@ from torch import nn
 from gradfuga import observe
 from gradfuga._torch.sources import built_at
 
-SOURCE = '''\
+SOURCE = """\
 def build():
     first = Dense(4, name="entry")
     for i in range(9):
         deep = Dense(4, activation="sigmoid", name=f"dense_{i}")
     return Dense(2, name="dense_out"), Other(1)
-'''
+"""
 
 
 @pytest.mark.parametrize(
