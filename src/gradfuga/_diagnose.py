@@ -308,4 +308,5 @@ def _run(case: Case) -> RunSummary:
         loss_last=last,
         optimizer=record.optimizer,
         interrupted=record.interrupted,
+        warnings=record.warnings,
     )

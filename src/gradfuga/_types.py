@@ -162,7 +162,10 @@ class TimeProfile:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The run that was observed. `overhead` is the observer's time over the bare training's."""
+    """The run that was observed. `overhead` is the observer's time over the bare training's.
+
+    `warnings` are the parts of the observer that failed on the way, and by what.
+    """
 
     script: str
     steps: int
@@ -173,6 +176,7 @@ class RunSummary:
     loss_last: float | None
     optimizer: str
     interrupted: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

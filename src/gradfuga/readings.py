@@ -67,6 +67,7 @@ class RunRecord:
         step_seconds: median bare step.
         settings: the optimizer's first parameter group: lr, momentum, eps, weight_decay, ...
         interrupted: the run was ended from outside, so that its planned length is not known.
+        warnings: parts of the observer that failed and were switched off, and by what.
     """
 
     script: str = ""

@@ -4,6 +4,7 @@ import errno
 import logging
 import shutil
 
+import jsonschema
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,8 @@ from gradfuga._torch.spies import ForwardSpies
 from gradfuga._torch.tape import Tape
 from gradfuga._torch.training import Training
 from gradfuga.readings import Readings
+from gradfuga.report.document import document, schema
+from gradfuga.report.text import render_text
 
 STEPS = 12
 X = torch.randn(12, 5, generator=torch.Generator().manual_seed(3))
@@ -106,8 +109,10 @@ PLACES = [
 )
 def test_any_part_of_the_observer_may_break(owner, name, monkeypatch, caplog):
     monkeypatch.setattr(owner, name, broken)
-    _, said = unharmed(caplog)
+    observer, said = unharmed(caplog)
     assert said
+    if observer.trainings:  # and the record says what could not be seen
+        assert len(observer.readings.record.warnings) == len(said)
     assert len(set(said)) == len(said)  # each part once
     assert all("broken on purpose" in each for each in said)
 
@@ -146,6 +151,7 @@ def test_a_full_disk_is_said_once(monkeypatch, caplog, tmp_path):
     assert len(said) == 1
     assert "No space left" in said[0]
     assert sink.calls == 3
+    assert "No space left" in observer.readings.record.warnings[0]
     assert observer.readings.record.steps == STEPS
 
 
@@ -176,3 +182,15 @@ def test_a_rule_that_raises_is_skipped_with_its_reason_and_the_others_judge(monk
         if rule.code not in {each.code for each in whole.skipped}:
             assert "broken on purpose" in skipped[rule.code]
         assert diagnosis.verdict is whole.verdict
+
+
+def test_what_failed_is_in_the_document_and_on_the_page(monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr(Tape, "_measure", broken)
+    observer, _ = unharmed(caplog, out=tmp_path)
+    failed = observer.readings.record.warnings
+    assert "RuntimeError: broken on purpose" in failed[0]
+    assert Readings.open(tmp_path / "0").record.warnings == failed
+    diagnosis = diagnose(observer.readings)
+    jsonschema.validate(document(diagnosis), schema())
+    assert document(diagnosis)["run"]["warnings"] == list(failed)
+    assert "Not everything was seen" in render_text(diagnosis, color=False)

@@ -13,6 +13,9 @@ _LONGEST = 200  # characters of a foreign error: some list every backend of PyTo
 class Parts:
     """Which parts have failed; the rest goes on, and so does the training.
 
+    Attributes:
+        failures: what failed by what, in the order of failing.
+
     Example:
         >>> parts = Parts()
         >>> parts.work("the tape")
@@ -21,6 +24,7 @@ class Parts:
 
     def __init__(self) -> None:
         self._off: set[str] = set()
+        self.failures: list[str] = []
 
     def work(self, part: str) -> bool:
         """Whether `part` has never failed."""
@@ -30,24 +34,29 @@ class Parts:
         """Switch `part` off; say so the first time."""
         if part not in self._off:
             self._off.add(part)
-            warn_once(part, error)
+            self.failures.append(warn_once(part, error))
 
     def close(self, part: str) -> None:
         """Switch `part` off without a word: it works, and would be in the program's way."""
         self._off.add(part)
 
 
-def warn_once(part: str, error: Exception) -> None:
+def warn_once(part: str, error: Exception) -> str:
     """Say that a part of the observer failed and is off; the training goes on.
 
     Through logging, not `warnings`: a script run with ``-W error`` would end by our warning.
+
+    Returns:
+        What failed by what, for the record of the run.
     """
     first = str(error).strip().partition("\n")[0]
+    why = first if len(first) <= _LONGEST else first[:_LONGEST] + "..."
     _log.warning(
         "gradfuga: expected %s to work, got %s: %s. It is switched off; "
         "the training goes on unchanged.",
         part,
         type(error).__name__,
-        first if len(first) <= _LONGEST else first[:_LONGEST] + "...",
+        why,
     )
     _log.debug("%s failed", part, exc_info=error)
+    return f"{part} ({type(error).__name__}: {why})"

@@ -50,6 +50,7 @@ class Recorder:
         self._written = 0
         self._last_write = time.monotonic()
         self.nonfinite_loss = False
+        self.failures: list[str] = []  # of sinks
 
     def add(self, step: int, path: str, kind: Kind, statistic: str, value: Measured) -> None:
         """Take one value; it may still be on its device."""
@@ -120,7 +121,7 @@ class Recorder:
                 sink.write(batch, self.folder, self._written)  # type: ignore[arg-type]  # sinks imply a folder
             except Exception as error:  # noqa: BLE001 (a sink never ends the user's run)
                 self._sinks.remove(sink)
-                warn_once(f"the sink '{sink.code}'", error)
+                self.failures.append(warn_once(f"the sink '{sink.code}'", error))
         self._written += 1
         self._batch = []
 

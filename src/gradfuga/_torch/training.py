@@ -324,6 +324,7 @@ class Training:
             startup_seconds=self.cadence.startup_seconds,
             step_seconds=self.cadence.step_seconds,
             interrupted=self.interrupted,
+            warnings=(*self._parts.failures, *self.recorder.failures),
         )
 
     def readings(self) -> Readings:

@@ -239,6 +239,8 @@ def _facts(diagnosis: Diagnosis) -> str:
         f"<li><code>{safe(each.code)}</code> {safe(each.why)}</li>" for each in diagnosis.skipped
     )
     body = f"<p>{safe(words.run_line(diagnosis))}</p>"
+    if diagnosis.run.warnings:
+        body += f"<p>{safe(words.unseen(diagnosis.run))}</p>"
     if skipped:
         count = len(diagnosis.skipped)
         title = _n("{count} rule skipped", "{count} rules skipped", count).format(count=count)

@@ -205,3 +205,10 @@ def run_line(diagnosis: Diagnosis) -> str:
         parts.append(_("interrupted"))
     script = f"{short_file(run.script)}: " if run.script else ""
     return script + ", ".join(part for part in parts if part) + "."
+
+
+def unseen(run: RunSummary) -> str:
+    """Say which parts of the observer failed, so that not all was seen."""
+    return _("Not everything was seen; switched off on the way: {parts}.").format(
+        parts="; ".join(run.warnings)
+    )

@@ -177,6 +177,7 @@ def _run(run: RunSummary) -> Document:
         "loss_last": _finite(run.loss_last),
         "optimizer": run.optimizer,
         "interrupted": run.interrupted,
+        "warnings": list(run.warnings),
     }
 
 

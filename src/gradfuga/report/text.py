@@ -284,6 +284,8 @@ class _Page:
         if diagnosis.verdict is not Verdict.HEALTHY:  # else what was not asked matters to nobody
             yield Text()
             yield from self._skipped(diagnosis)
+        if diagnosis.run.warnings:
+            yield from self._prose(words.unseen(diagnosis.run), style="dim")
         yield from self._prose(words.run_line(diagnosis), style="dim")
 
     def _skipped(self, diagnosis: Diagnosis) -> Iterator[Text]:
