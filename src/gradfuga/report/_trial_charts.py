@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, Range1d, Span
@@ -15,6 +16,7 @@ from ._frame import ACCENT, COLD, GREY, HOT, INK, frame, legend_above, plain
 from .charts import LOG_FROM, log_ticks
 from .trial_text import arm_title, mean_curve
 
+MARGIN = 1.15  # chosen: room above and below the curves
 MOST_LABELS = 20  # chosen: layer names beside an axis before they touch
 
 
@@ -27,7 +29,7 @@ def draw_trial(trial: Trial) -> dict[str, figure]:
 def loss_curves(trial: Trial) -> figure | None:
     """Draw each arm's mean loss; a band from the lowest to the highest seed for the two compared.
 
-    None where the untreated arm has no curve.
+    None where the untreated arm has no curve, or no loss is finite.
     """
     untreated, treated = trial.untreated, trial.treated
     if untreated is None or mean_curve(untreated)[1].size <= 1:
@@ -40,28 +42,43 @@ def loss_curves(trial: Trial) -> figure | None:
     if trial.patched is not None:
         shown.append((trial.patched, COLD, True))
     shown = [each for each in shown if not each[0].failed and mean_curve(each[0])[1].size > 1]
-    values = np.concatenate([mean_curve(arm)[1] for arm, _color, _band in shown])
-    values = values[np.isfinite(values)]
-    low, high = float(values.min()), float(values.max())
+    low, high = _span([arm for arm, _color, band in shown if band])
+    if not math.isfinite(high):
+        return None
     log = low > 0.0 and high / low > LOG_FROM
+    around = (low / MARGIN, high * MARGIN) if log else _widened(low, high)
     plot = frame(
         "trial-loss",
         x_label=_("step"),
         y_label=_("training loss"),
         height=340,
         y_axis_type="log" if log else "linear",
+        y_range=Range1d(*around),  # a treatment that diverges leaves the picture, and only that
     )
     if log:
         ticks = log_ticks(low, high)
         plot.yaxis.ticker = FixedTicker(ticks=ticks)
         plot.yaxis.major_label_overrides = {tick: f"{tick:g}" for tick in ticks}
     for arm, color, band in shown:
-        _draw_arm(plot, arm, color, band=band)
-    legend_above(plot, columns=2)
+        patched = trial.patched is not None and arm is trial.patched
+        _draw_arm(plot, arm, color, band=band, dash="dashed" if patched else "solid")
+    legend_above(plot, columns=1)
     return plot
 
 
-def _draw_arm(plot: figure, arm: Arm, color: str, *, band: bool) -> None:
+def _span(arms: Sequence[Arm]) -> tuple[float, float]:
+    """Return the lowest and the highest finite loss of all seeds of `arms`; NaN without any."""
+    losses = np.concatenate([np.asarray(run.curve) for arm in arms for run in arm.runs])
+    losses = losses[np.isfinite(losses)]
+    return (float(losses.min()), float(losses.max())) if losses.size else (math.nan, math.nan)
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    margin = (MARGIN - 1.0) * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _draw_arm(plot: figure, arm: Arm, color: str, *, band: bool, dash: str) -> None:
     steps, mean = mean_curve(arm)
     same = [run.curve for run in arm.runs if run.curve_steps == tuple(steps.tolist())]
     losses = np.array(same, dtype=np.float64)
@@ -77,6 +94,7 @@ def _draw_arm(plot: figure, arm: Arm, color: str, *, band: bool) -> None:
         line_color=color,
         line_width=2.2 if band else 1.0,
         line_alpha=1.0 if band else 0.45,
+        line_dash=dash,
         **({"legend_label": plain(arm_title(arm))} if band else {}),
     )
     tooltips = [("", plain(arm_title(arm))), (_("step"), "@step{0}"), (_("loss"), "@loss{0.0000a}")]
