@@ -5,14 +5,16 @@ from concurrent.futures import Future
 
 import pytest
 
+from gradfuga._diagnose import diagnose
 from gradfuga._edits import ClipGradient
 from gradfuga._trial.bench import Bench
 from gradfuga._trial.patching import SourcePatch
-from gradfuga._trial.reproduction import reproduce
+from gradfuga._trial.reproduction import reproduce, unrun
 from gradfuga._trial.request import Request
 from gradfuga._trial.scratch import Place
 from gradfuga._trial.workers import AbstractPool
-from gradfuga.experiment import Arm, PatchedFile, Treatment, TrialRun
+from gradfuga.experiment import Arm, PatchedFile, Treatment, Trial, TrialRun
+from gradfuga.report.trial_text import render_trial
 
 SEEDS = range(3)
 
@@ -129,3 +131,13 @@ def test_what_the_budget_did_not_allow_is_said(reproduced):
     found, _asked = reproduced("a", results={"a": runs(math.nan, 0.8, 0.8)}, deadline=0.0)
     assert not found.proven
     assert "budget" in found.because
+
+
+def test_a_treatment_without_a_form_in_source_is_told_in_words():
+    patch = SourcePatch((), "", "/", ((ClipGradient("zclip", 3.0), "No place."),))
+    change = unrun(patch, "")
+    told = change.told(Trial(diagnose(()), True, "It learns.", "5 minutes", treated=TREATED))
+    assert not told.diff_proven
+    text = " ".join(render_trial(told, color=False, width=90).split())
+    assert "Not proven as a diff. It cannot be written into the source: No place." in text
+    assert "Left out: Clip gradient norms 3 standard deviations out (ZClip). No place." in text

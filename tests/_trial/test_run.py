@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from _trial.conftest import HEALED, SCRIPT, SICK, patched
+from gradfuga._edits import Initialize, SwapActivation
+from gradfuga._trial.reasons import limits
+from gradfuga._types import Prescription, Safety
+from gradfuga.experiment import Arm, Treatment
 
 BARE = """
 import torch
@@ -130,6 +134,24 @@ def test_a_run_that_fails_fails_alone_and_says_why(run, change, why):
     found = run(SICK.replace("optimizer = ", f"{change}\noptimizer = "))
     assert why in found.failed
     assert math.isnan(found.score)
+
+
+def test_a_model_that_cannot_be_copied_is_treated_all_the_same(run):
+    edits = (SwapActivation("relu"), Initialize("fan_in", 2**0.5))
+    swap = Treatment("swap", (Prescription("RX001", "", (), Safety.UNSAFE, edits),))
+    lock = "import threading; model.lock = threading.Lock()\n"
+    found = run(SICK.replace("optimizer = ", f"{lock}optimizer = "), treatment=swap, steps=120)
+    assert found.failed == ""
+    assert found.score > 0.2
+
+
+def test_randomness_that_no_seed_reaches_is_told(run):
+    drawn = "import os; x += int.from_bytes(os.urandom(4)) / 2**32\n"
+    source = SICK.replace("optimizer = ", f"{drawn}optimizer = ")
+    first, again = run(source, steps=20), run(source, steps=20)
+    assert "no seed reaches" in " ".join(limits(first, Arm(Treatment(""), (again,))))
+    same = run(SICK, steps=20)
+    assert "no seed reaches" not in " ".join(limits(same, Arm(Treatment(""), (same,))))
 
 
 def test_a_run_that_never_comes_to_a_step_is_ended(run):

@@ -111,6 +111,21 @@ def test_that_no_treatment_helped_is_a_result(tried):
     assert found.because
 
 
+def test_of_a_script_without_an_end_a_slice_is_tried_and_said(tried):
+    found = tried(PLAIN.replace("range(120)", "range(10**9)"), treatments=TREATMENTS[1:2])
+    assert (found.slice_steps, found.whole) == (120, False)
+    assert any("the first 120 steps" in note for note in found.notes)
+
+
+def test_a_script_that_is_too_slow_for_the_budget_is_not_judged(tried):
+    backward = "    loss.backward()\n"
+    slow = PLAIN.replace(backward, f"{backward}    import time; time.sleep(5)\n")
+    found = tried(slow, treatments=TREATMENTS, budget="20s", seeds=None)
+    assert not found.proven
+    assert "budget is too small" in found.because
+    assert found.tried == ()
+
+
 def test_a_script_that_learns_is_left_alone(tried):
     found = tried(HEALED, treatments=TREATMENTS)
     assert (found.proven, found.tried) == (False, ())

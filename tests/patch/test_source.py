@@ -364,6 +364,27 @@ model = Net()
     assert torch.equal(found(x), expected(x))
 
 
+def test_torch_is_imported_where_the_change_needs_its_name():
+    text = "from torch import nn\nfrom torch.optim import SGD\n\nm = nn.GRU(2, 3)\n"
+    text += "o = SGD(m.parameters(), 1)\n"
+    patched = patch_source(text, "t.py", [Initialize("orthogonal", recurrent=True)]).source
+    head = (
+        "import torch\nfrom torch import nn\nfrom torch.optim import SGD\n\n\ndef draw_recurrence"
+    )
+    assert patched.startswith(head)
+    run(patched)
+    assert "import torch\n" not in patch_source(text, "t.py", [SetGateBias(1.0)]).source
+
+
+def test_a_definition_stands_apart_behind_the_first_imports_that_bring_torch():
+    text = "import torch\nfrom torch import nn\nm = nn.LSTM(2, 3)\n"
+    text += "o = torch.optim.SGD(m.parameters(), 1)\nimport os\n"
+    patched = patch_source(text, "t.py", [SetGateBias(horizon=9)]).source
+    assert "nn\n\n\ndef open_gates" in patched
+    assert "(-blocks[1])\n\n\nm = nn.LSTM(2, 3)\nopen_gates(m, 8)\n" in patched
+    run(patched)
+
+
 def test_of_several_statements_on_one_line_each_gets_its_own():
     text = "m = Net(); o = SGD(m.parameters(), 1)  # both\nfor b in d:\n    loss(b); o.step()\n"
     patched = patch_source(text, "t.py", [SetBias(0.5), ClearGradients()]).source

@@ -27,6 +27,14 @@ def why_nothing(untreated: Arm, standing: Sequence[Arm], *, late: bool) -> str:
     )
 
 
+def too_small(first: TrialRun, steps: int) -> str:
+    """Return that the budget pays for `steps` of each training only."""
+    return _(
+        "The budget is too small: a start takes {start:.1f} s and a step {step:.2g} s, "
+        "so that each training would get {steps} steps. Give a larger --budget."
+    ).format(start=first.startup_seconds, step=first.step_seconds, steps=steps)
+
+
 def why_interrupted(winner: Arm | None) -> str:
     """Return what was known when Ctrl-C came."""
     if winner is None:

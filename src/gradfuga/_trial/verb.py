@@ -24,7 +24,7 @@ from .budget import DEFAULT, FEWEST_STEPS, OBSERVED, Budget, plan
 from .candidates import treatments_for
 from .decision import as_good, compare, promising
 from .patching import SourcePatch, demand_libcst, patches
-from .reasons import limits, why_interrupted, why_nothing
+from .reasons import limits, too_small, why_interrupted, why_nothing
 from .reproduction import Reproduction, reproduce, unrun
 from .request import Request
 from .scratch import Place
@@ -136,6 +136,8 @@ class _Course:
             return replace(ended, interrupted=True)
         if diagnosis.verdict is Verdict.HEALTHY:
             return self._end(False, _("The script learns: it is left alone."))
+        if not self._first.ended and self._first.steps < FEWEST_STEPS:
+            return self._end(False, too_small(self._first, self._first.steps))
         if diagnosis.verdict is Verdict.INCONCLUSIVE:
             why = diagnosis.inconclusive_because or diagnosis.summary
             return self._end(False, _("There is no verdict, so nothing is treated: {why}")
@@ -173,7 +175,10 @@ class _Course:
                 raise TrialError(
                     _("expected a script that trains"),
                     _("got a run that ended with: {why}").format(why=run.failed),
-                    _("See that it runs by itself, and give its arguments after its name."),
+                    _(
+                        "See that it runs by itself, give its arguments after its name, and a "
+                        "--budget that is long enough for it to begin."
+                    ),
                 )
             parts = sorted(Path(folder).glob("[0-9]*"), key=lambda part: int(part.name))
             trainings = [Readings.open(part) for part in parts if (part / MANIFEST).exists()]
@@ -203,13 +208,7 @@ class _Course:
         )
         self._steps = laid.steps
         if laid.steps < min(FEWEST_STEPS, first.steps):
-            return self._end(
-                False,
-                _(
-                    "The budget is too small: a start takes {start:.1f} s and a step {step:.2g} s, "
-                    "so that each training would get {steps} steps. Give a larger --budget."
-                ).format(start=first.startup_seconds, step=first.step_seconds, steps=laid.steps),
-            )
+            return self._end(False, too_small(first, laid.steps))
         request = Request(
             place=self._place,
             arguments=self._arguments,

@@ -6,41 +6,35 @@ under one seed the two give equal weights.
 
 from __future__ import annotations
 
-from .._edits import Initialize, SetBias, SetGateBias, Unfreeze
+from .._edits import Initialize, SetBias, Unfreeze
 
-_RECURRENT = "(torch.nn.modules.rnn.RNNBase, torch.nn.modules.rnn.RNNCellBase)"
+_LAYERS = ("Linear", "Conv1d", "Conv2d", "Conv3d")
 
 
-def drawing(edit: Initialize | SetBias | SetGateBias | Unfreeze, model: str) -> str:
-    """Return the statements for `model`, an expression."""
+def drawing(edit: Initialize | SetBias | Unfreeze, model: str, source: str) -> str:
+    """Return the statements for `model`, an expression in `source`."""
     match edit:
         case Unfreeze():
             return f"for p in {model}.parameters():\n    p.requires_grad_(True)\n"
-        case SetGateBias():
-            return _gates(edit, model)
-        case Initialize(recurrent=True):
-            return (
-                f"for layer in {model}.modules():\n"
-                f"    if not isinstance(layer, {_RECURRENT}):\n"
-                f"        continue\n"
-                f"    for name, p in layer.named_parameters(recurse=False):\n"
-                f'        if name.startswith("weight_hh"):\n'
-                f"            for block in p.data.split(p.shape[1]):\n"
-                f"                {_drawn(edit, 'block')}\n"
-                f'        elif name.startswith("bias") and "RNN" in type(layer).__name__:\n'
-                f"            torch.nn.init.zeros_(p)\n"
-            )
         case Initialize():
             return _each(
-                edit.paths, model, _drawn(edit, "layer.weight"), "torch.nn.init.zeros_(layer.bias)"
+                edit.paths,
+                model,
+                source,
+                weight=drawn(edit, "layer.weight"),
+                bias="torch.nn.init.zeros_(layer.bias)",
             )
         case SetBias():
             return _each(
-                edit.paths, model, "", f"torch.nn.init.constant_(layer.bias, {edit.value:g})"
+                edit.paths,
+                model,
+                source,
+                weight="",
+                bias=f"torch.nn.init.constant_(layer.bias, {number(edit.value)})",
             )
 
 
-def _each(paths: tuple[str, ...], model: str, weight: str, bias: str) -> str:
+def _each(paths: tuple[str, ...], model: str, source: str, *, weight: str, bias: str) -> str:
     """Return a loop over the layers at `paths`, or over all but the last."""
     if paths:
         names = ", ".join(repr(path.partition("#")[0].partition("/")[0]) for path in paths)
@@ -50,17 +44,21 @@ def _each(paths: tuple[str, ...], model: str, weight: str, bias: str) -> str:
             f"    if name not in ({names}{comma}):\n        continue\n"
         )
     else:
+        built = [kind for kind in _LAYERS if f"{kind}(" in source] or list(_LAYERS[:3])
+        names = ", ".join(f"torch.nn.{kind}" for kind in built)
+        kinds = names if len(built) == 1 else f"({names})"
         head = (
-            f"hidden_layers = [m for m in {model}.modules() if isinstance(m, "
-            f"(torch.nn.Linear, torch.nn.Conv2d))][:-1]\nfor layer in hidden_layers:\n"
+            f"hidden_layers = [m for m in {model}.modules() if isinstance(m, {kinds})][:-1]\n"
+            "for layer in hidden_layers:\n"
         )
     if weight:
         head += f"    {weight}\n"
     return f'{head}    if getattr(layer, "bias", None) is not None:\n        {bias}\n'
 
 
-def _drawn(edit: Initialize, weight: str) -> str:
-    gain, init = _number(edit.gain), "torch.nn.init"
+def drawn(edit: Initialize, weight: str) -> str:
+    """Return the statement that draws one weight, an expression."""
+    gain, init = number(edit.gain), "torch.nn.init"
     if edit.gain == 0.0:
         return f"{init}.zeros_({weight})"
     times = "" if edit.gain == 1.0 else f".data.mul_({gain})"
@@ -73,11 +71,11 @@ def _drawn(edit: Initialize, weight: str) -> str:
     }[edit.scheme]
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Return `value` exactly, as a person would write it where there is a way.
 
     Example:
-        >>> _number(2**0.5), _number(5 / 3), _number(0.25), _number(0.1 + 0.2)
+        >>> number(2**0.5), number(5 / 3), number(0.25), number(0.1 + 0.2)
         ('2 ** 0.5', '5 / 3', '0.25', '0.30000000000000004')
     """
     if value == 2**0.5:
@@ -86,26 +84,3 @@ def _number(value: float) -> str:
         return "5 / 3"
     short = f"{value:.4g}"
     return short if float(short) == value else repr(value)
-
-
-def _gates(edit: SetGateBias, model: str) -> str:
-    # torch stacks gates: LSTM input, forget, cell, output; GRU reset, update, new
-    if edit.horizon is None:
-        keeps, closes = f"gates[1].fill_({edit.value:g})", ""
-    else:
-        top = max(edit.horizon - 1.0, 1.0 + 1e-6)
-        keeps = f"gates[1].uniform_(1.0, {_number(top)}).log_()"
-        closes = (
-            "            if len(gates) == 4:\n"
-            '                gates[0].copy_(-gates[1] if "_ih" in name else gates[1])\n'
-        )
-    return (
-        f"for layer in {model}.modules():\n"
-        f'    if not isinstance(layer, {_RECURRENT}) or "RNN" in type(layer).__name__:\n'
-        f"        continue\n"
-        f"    for name, p in layer.named_parameters(recurse=False):\n"
-        f'        if name.startswith("bias"):\n'
-        f'            gates = p.data.chunk(4 if "LSTM" in type(layer).__name__ else 3)\n'
-        f'            {keeps} if "_ih" in name else gates[1].zero_()\n'
-        f"{closes}"
-    )

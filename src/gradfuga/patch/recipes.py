@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._edits import Calibrate, ClipGradient, Edit, ReviveUnits, StandardizeInput
+from .._edits import (
+    Calibrate,
+    ClipGradient,
+    Edit,
+    Initialize,
+    ReviveUnits,
+    SetGateBias,
+    StandardizeInput,
+)
+from .drawing import drawn, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,16 @@ def recipe(edit: Edit) -> Recipe | None:
             return Recipe(_CALIBRATE, f"calibrate({_layers(edit.paths)})\n")
         case ReviveUnits():
             return Recipe(_REVIVE, f"revive_dead_units({_layers(edit.paths)})\n")
+        case Initialize(recurrent=True):
+            draw = drawn(edit, "gate")
+            return Recipe(_RECURRENCE.replace("<draw>", draw), "draw_recurrence({model})\n")
+        case SetGateBias(horizon=None):
+            value = number(edit.value)
+            return Recipe(_OPEN.replace("<value>", value), "open_gates({model})\n")
+        case SetGateBias():
+            assert edit.horizon is not None
+            top = number(max(edit.horizon - 1.0, 1.0 + 1e-6))
+            return Recipe(_CHRONO, f"open_gates({{model}}, {top})\n")
         case StandardizeInput():
             return Recipe(_STANDARDIZE, "{model}.register_forward_pre_hook(Standardize())\n")
         case ClipGradient(method="agc"):
@@ -172,4 +191,39 @@ class AutoClip:
         if self.norms:
             bound = self.norms[int(self.quantile * (len(self.norms) - 1))]
             torch.nn.utils.clip_grads_with_norm_(held, bound, norm)
+'''
+# torch stacks gates: LSTM input, forget, cell, output; GRU reset, update, new
+_RECURRENCE = '''
+def draw_recurrence(model):
+    """Draw the hidden-to-hidden weights of recurrent layers, gate by gate."""
+    for layer in model.modules():
+        kind = type(layer).__name__.removesuffix("Cell")
+        if kind in ("RNN", "GRU", "LSTM"):
+            for name, p in layer.named_parameters(recurse=False):
+                if name.startswith("weight_hh"):
+                    for gate in p.data.split(p.shape[1]):
+                        <draw>
+                elif name.startswith("bias") and kind == "RNN":
+                    torch.nn.init.zeros_(p)
+'''
+_OPEN = '''
+def open_gates(model):
+    """Start the gates that keep the state of LSTMs and GRUs open, by their biases."""
+    for layer in model.modules():
+        gates = {"GRU": 3, "LSTM": 4}.get(type(layer).__name__.removesuffix("Cell"))
+        for name, p in layer.named_parameters(recurse=False) if gates else ():
+            if name.startswith("bias"):
+                p.data.chunk(gates)[1].fill_(<value> if "_ih" in name else 0.0)
+'''
+_CHRONO = '''
+def open_gates(model, longest):
+    """Let LSTMs and GRUs start with memories of 1 to `longest` steps (Tallec & Ollivier 2018)."""
+    for layer in model.modules():
+        gates = {"GRU": 3, "LSTM": 4}.get(type(layer).__name__.removesuffix("Cell"))
+        for name, p in layer.named_parameters(recurse=False) if gates else ():
+            if name.startswith("bias"):
+                blocks = p.data.chunk(gates)
+                blocks[1].uniform_(1.0, longest).log_() if "_ih" in name else blocks[1].zero_()
+                if gates == 4:  # the input gate closes as the forget gate opens
+                    blocks[0].copy_(-blocks[1])
 '''

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,7 +20,6 @@ from .._edits import (
     MoveNormalization,
     ReplaceRecurrent,
     SetBias,
-    SetGateBias,
     SetOptimizer,
     SwapActivation,
     Unfreeze,
@@ -28,13 +29,15 @@ from .._edits import (
 from .._messages import _
 from ..theory.isometric_activation import isometric
 from . import training
-from ._names import CLASS_OF, statements
+from ._names import CLASS_OF, code, statements
 from .activations import HELPER, SwapActivations, kinds_of
 from .drawing import drawing
 from .layers import LEARNED, RESIDUAL, SKIP, AddSkips, ChangeConstructor, Normalize
 from .recipes import recipe
 from .recurrent import ReplaceRecurrents
 
+Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
+_NN = re.compile(r"^(from torch import .*\bnn\b|import .*\btorch\.nn as nn\b)", re.MULTILINE)
 _NO_MODEL = "<model>"  # stands where the source does not show whose parameters are trained
 _INLINE = (SwapActivation, InsertNormalization, AddSkip, MoveNormalization, ReplaceRecurrent)
 
@@ -101,6 +104,8 @@ def patch_source(
             unplaced.append((edit, str(error)))
     if helpers:
         module = _behind_imports(module, "".join(dict.fromkeys(helpers)))
+    if placed:
+        module = _with_torch(module)
     return Patch(
         module.code, unified(source, module.code, filename), tuple(placed), tuple(unplaced)
     )
@@ -149,8 +154,8 @@ def _place(
                     "after_step": "warm_up.step()\n",
                 },
             )
-        case Initialize() | SetBias() | SetGateBias() | Unfreeze():
-            return _beside(module, lambda m: {"before_build": drawing(edit, m)})
+        case Initialize(recurrent=False) | SetBias() | Unfreeze():
+            return _beside(module, lambda m: {"before_build": drawing(edit, m, module.code)})
         case _:
             return _by_recipe(module, edit, helpers)
 
@@ -234,18 +239,55 @@ def _sides(wanted: Collection[str]) -> set[str]:
 
 
 def _behind_imports(module: cst.Module, text: str) -> cst.Module:
-    """Insert definitions behind the last import of the file's top."""
-    place = 0
-    for at, statement in enumerate(module.body):
-        if isinstance(statement, cst.SimpleStatementLine) and isinstance(
-            statement.body[0], cst.Import | cst.ImportFrom
-        ):
-            place = at + 1
-    new = statements("\n" + text)
-    if "from torch import nn" not in module.code and "import torch.nn as nn" not in module.code:
-        new = statements("\n" + text.replace("nn.", "torch.nn."))
-    body = [*module.body[:place], *new, *module.body[place:]]
-    return module.with_changes(body=body)
+    """Insert definitions behind the first imports that bring torch, two lines apart."""
+    if not _NN.search(module.code):
+        text = re.sub(r"\bnn\.", "torch.nn.", text)
+    body = list(module.body)
+    place = next((at for at, each in enumerate(body) if _brings_torch(each)), -1) + 1
+    while 0 < place < len(body) and _is_import(body[place]):
+        place += 1
+    new = [_apart(each) for each in statements(text)]
+    rest = body[place:]
+    return module.with_changes(body=[*body[:place], *new, *map(_apart, rest[:1]), *rest[1:]])
+
+
+def _apart(statement: Statement) -> Statement:
+    """Return a statement with two empty lines, and its own comments, before it."""
+    lines = list(statement.leading_lines)
+    while lines and lines[0].comment is None:
+        lines.pop(0)
+    two = [cst.EmptyLine(indent=False), cst.EmptyLine(indent=False)]
+    return statement.with_changes(leading_lines=[*two, *lines])
+
+
+def _brings_torch(statement: Statement) -> bool:
+    return _is_import(statement) and "torch" in code(statement)
+
+
+def _is_import(statement: Statement) -> bool:
+    return isinstance(statement, cst.SimpleStatementLine) and isinstance(
+        statement.body[0], cst.Import | cst.ImportFrom
+    )
+
+
+def _with_torch(module: cst.Module) -> cst.Module:
+    """Import torch by its own name where the edits need it and the file has not done so."""
+    tree = ast.parse(module.code)
+    bound = {
+        (alias.asname or alias.name).partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.asname is None or alias.asname == "torch"
+    }
+    used = any(isinstance(node, ast.Name) and node.id == "torch" for node in ast.walk(tree))
+    if "torch" in bound or not used:
+        return module
+    place = next((at for at, each in enumerate(module.body) if _brings_torch(each)), None)
+    if place is None:
+        return module
+    new = cst.parse_statement("import torch\n")
+    return module.with_changes(body=[*module.body[:place], new, *module.body[place:]])
 
 
 def unified(before: str, after: str, filename: str) -> str:
