@@ -1,5 +1,7 @@
 """One sick network in six styles of writing; each script prints the classes of its activations."""
 
+import subprocess
+
 HEAD = """import torch
 import torch.nn.functional as F
 from torch import nn
@@ -106,3 +108,26 @@ model = Net()
 def script(style: str) -> str:
     """Return the whole program of a style."""
     return HEAD + STYLES[style] + TAIL
+
+
+def applied(source, patch, folder):
+    """Return what `git apply` makes of the diff."""
+    file = folder / "train.py"
+    file.write_text(source, "utf-8")
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    done = subprocess.run(
+        ["git", "apply", "-"],
+        cwd=folder,
+        input=patch.diff,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return file.read_text("utf-8")
+
+
+def run(source):
+    scope = {"__name__": "__main__"}
+    exec(compile(source, "train.py", "exec"), scope)  # noqa: S102 (programs of our own)
+    return scope
