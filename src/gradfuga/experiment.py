@@ -7,6 +7,7 @@ import statistics
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ._edits import UseLogits
 from ._types import DepthProfile, Diagnosis, Edit, Prescription, Safety
 from .readings import Readings
 
@@ -235,3 +236,9 @@ class Trial:
     notes: tuple[str, ...] = ()
     trainings: tuple[Readings, ...] = ()
     interrupted: bool = False
+
+    @property
+    def logits(self) -> bool:
+        """Whether the model of the patched source puts out logits, where it put out chances."""
+        edits = self.treated.treatment.edits if self.treated is not None else ()
+        return any(isinstance(edit, UseLogits) for edit in edits)

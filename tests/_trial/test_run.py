@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from _trial.conftest import HEALED, SCRIPT, SICK, patched
-from gradfuga._edits import Initialize, SwapActivation
+from gradfuga._edits import Initialize, SwapActivation, UseLogits
 from gradfuga._trial.reasons import limits
 from gradfuga._types import Prescription, Safety
 from gradfuga.experiment import Arm, Treatment
@@ -143,6 +143,30 @@ def test_a_model_that_cannot_be_copied_is_treated_all_the_same(run):
     found = run(SICK.replace("optimizer = ", f"{lock}optimizer = "), treatment=swap, steps=120)
     assert found.failed == ""
     assert found.score > 0.2
+
+
+def test_a_loss_on_a_saturated_output_is_taken_on_its_logits(run):
+    source = """
+    import torch
+    from torch import nn
+    torch.manual_seed(0)
+    x = torch.randn(128, 10)
+    y = (x[:, :1] > 0).float()
+    model = nn.Sequential(nn.Linear(10, 20), nn.Tanh(), nn.Linear(20, 1), nn.Sigmoid())
+    nn.init.constant_(model[2].bias, 25.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss = nn.MSELoss()(model(x), y)
+        loss.backward()
+        optimizer.step()
+    """
+    logits = Prescription("RX012", "", (), Safety.SAFE, (UseLogits(),))
+    stuck = run(source, steps=100)
+    found = run(source, steps=100, treatment=Treatment("logits", (logits,)))
+    assert found.failed == ""
+    assert stuck.score < 0.0
+    assert found.score > 0.5
 
 
 def test_randomness_that_no_seed_reaches_is_told(run):

@@ -5,14 +5,17 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from _trial.conftest import SICK
 from gradfuga._diagnose import diagnose
-from gradfuga._types import Safety
+from gradfuga._edits import UseLogits
+from gradfuga._types import Prescription, Safety
 from gradfuga.cli._writing import write_source
 from gradfuga.experiment import Arm, PatchedFile, Treatment, Trial
+from gradfuga.report.trial_text import render_trial
 
 OLD, NEW = "rate = 1\r\n", "rate = 2\r\n"
 
@@ -34,6 +37,7 @@ def trial(file, *, proven=True, diff_proven=True, safety=Safety.SAFE):
         treated=Arm(Treatment("t", safety=safety)),
         diff="a diff",
         diff_proven=diff_proven,
+        diff_because="It was run.",
         sources=(PatchedFile(str(file), OLD, NEW),),
     )
 
@@ -59,6 +63,14 @@ def test_an_unsafe_change_is_asked_for_on_a_terminal(file, monkeypatch, terminal
     unsafe = trial(file, safety=Safety.UNSAFE)
     assert write_source(unsafe, unsafe=False) is (terminal and answer)
     assert (file.read_bytes() == NEW.encode()) is (terminal and answer)
+
+
+def test_a_change_to_logits_is_asked_for_although_the_edit_in_memory_is_safe(file):
+    logits = Prescription("RX012", "", (), Safety.SAFE, (UseLogits(),))
+    found = replace(trial(file), treated=Arm(Treatment("t", (logits,))))
+    assert not write_source(found, unsafe=False)
+    assert "puts out logits" in render_trial(found, color=False, width=200)
+    assert write_source(found, unsafe=True)
 
 
 def test_consent_may_be_given_ahead(file):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 
@@ -46,7 +47,8 @@ class LogitLoss(TorchFunctionMode):
             if isinstance(output, Tensor) and isinstance(z, Tensor):
                 self._logits[output] = ("softmax" if func in _SOFTMAX else "sigmoid", z)
             return output
-        if func not in _ON_PROBABILITIES and func not in _ON_LOGITS:
+        loss = inspect.unwrap(func)  # others may look on at the losses too
+        if loss not in _ON_PROBABILITIES and loss not in _ON_LOGITS:
             return func(*args, **given)
         p = args[0] if args else given.get("input")
         y = args[1] if len(args) > 1 else given.get("target")
@@ -54,10 +56,10 @@ class LogitLoss(TorchFunctionMode):
             return func(*args, **given)
         kind, z = self._logits.get(p, ("", p))
         reduction = str(given.get("reduction", "mean"))
-        if kind == "sigmoid" and func in _ON_PROBABILITIES:
+        if kind == "sigmoid" and loss in _ON_PROBABILITIES:
             self.changed += 1
             return F.binary_cross_entropy_with_logits(z, y.to(z.dtype), reduction=reduction)
-        if kind == "softmax" and func in _ON_LOGITS:
+        if kind == "softmax" and loss in _ON_LOGITS:
             self.changed += 1
             given.pop("input", None)
             return func(z, *args[1:], **given)

@@ -46,8 +46,10 @@ def _why_not(tried: Trial, *, unsafe: bool) -> str:
                 place=file.path
             )
     assert tried.treated is not None
-    if tried.treated.treatment.safety is Safety.UNSAFE and not unsafe:
+    if (tried.treated.treatment.safety is Safety.UNSAFE or tried.logits) and not unsafe:
         question = _("A saved model does not fit afterwards. Change the script all the same?")
+        if tried.logits:
+            question = _("The model puts out logits afterwards. Change the script all the same?")
         if not (sys.stdin.isatty() and typer.confirm(question)):
             return _("the change is unsafe, agree to it with --unsafe.")
     return ""

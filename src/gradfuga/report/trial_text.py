@@ -228,6 +228,10 @@ def change_lines(trial: Trial) -> Iterator[str]:
     yield trial.diff_because
     for action, why in trial.unplaced:
         yield _("Left out: {action} {why}").format(action=action, why=why)
+    if trial.diff and trial.logits:
+        yield _(
+            "The patched model puts out logits: take their sigmoid or softmax where you use it."
+        )
     if trial.diff and trial.diff_base != str(Path.cwd()):
         yield _("Apply it in {folder}.").format(folder=trial.diff_base)
 
