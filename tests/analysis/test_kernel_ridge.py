@@ -78,3 +78,14 @@ def test_the_arc_cosine_kernel_is_that_of_a_wide_relu_network():
         total += np.maximum(second, 0.0) @ np.maximum(second, 0.0).T * 2 / width
     # 24 000 features, correlated within a draw: about 1 %
     np.testing.assert_allclose(arc_cosine_kernel(x, 2), total / draws, rtol=0.05)
+
+
+@pytest.mark.parametrize("count", [300, 650, 664, 900])
+def test_examples_that_have_nothing_in_common_tell_nothing_about_each_other(count):
+    smoother = arc_cosine_smoother(np.eye(count), 3)
+    assert smoother.values.size == count - 1  # the constant is the intercept's, not the kernel's
+    targets = np.random.default_rng(0).standard_normal((count, 1))
+    # leave-one-out is the mean of the others, whatever the penalty
+    others = (targets.sum() - targets) / (count - 1)
+    for predicted in smoother.leave_one_out(targets, PENALTIES):
+        np.testing.assert_allclose(predicted, others, atol=1e-6)

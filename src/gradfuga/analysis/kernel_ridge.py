@@ -88,5 +88,7 @@ def arc_cosine_smoother(features: Floats, depth: int) -> Smoother:
     kernel = arc_cosine_kernel(features, depth)
     rows = kernel.mean(axis=0)
     values, vectors = np.linalg.eigh(kernel - rows - rows[:, None] + rows.mean())
-    used = values > 1e-10 * max(float(values[-1]), 1e-300)
+    # centering leaves the constant a value of the size of the kernel's own rounding
+    rounding = len(kernel) * np.finfo(np.float64).eps * float(np.trace(kernel))
+    used = values > max(1e-10 * float(values[-1]), rounding, 1e-300)
     return Smoother(vectors[:, used], values[used])
