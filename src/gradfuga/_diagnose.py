@@ -58,6 +58,7 @@ _CAUSES_OF = {
         "dead_relu",
         "saturated_output",
         "saturated_activation",
+        "small_init",
     ),
     Verdict.STALLED: (
         "gradients_not_zeroed",

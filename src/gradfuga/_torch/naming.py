@@ -302,7 +302,7 @@ def build_graph(
                 index=place,
                 node=node.name(),
                 path=paths[place],
-                role=walk.roles[place],
+                role=_role(walk.roles[place], kind),
                 module=names.of_module(span.module) if span is not None else "",
                 module_type=kind,
                 parameters=tuple(dict.fromkeys(names.of(p) for _, p in walk.leaves[place])),
@@ -369,3 +369,8 @@ def _plain_path(
     if is_leaf and module and walk.roles[place] in (OpRole.ACTIVATION, OpRole.NORMALIZATION):
         return module
     return f"{module}/{op}" if module else op
+
+
+def _role(role: OpRole, kind: str) -> OpRole:
+    """Return the role of an op in a module of class `kind`: a dropout's mask is no scale."""
+    return OpRole.STRUCTURAL if role is OpRole.SCALE and "Dropout" in kind else role

@@ -107,7 +107,8 @@ def late_samples(steps: tuple[int, ...], total: int) -> list[int]:
 def _layers(
     graph: FlowGraph, cut: tuple[Stage, ...], parameters: tuple[ParameterRecord, ...]
 ) -> tuple[Layer, ...]:
-    gated = frozenset(index for stage in cut if stage.bypassed for index in stage.inner)
+    bypassed = [stage for stage in cut if stage.bypassed or stage.projected]
+    gated = frozenset(index for stage in bypassed for index in stage.inner)
     sizes = {p.path: math.prod(p.shape) for p in parameters if len(p.shape) > 1}
     out = []
     for index in graph.layers:

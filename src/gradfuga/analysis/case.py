@@ -27,8 +27,8 @@ class Layer:
         op: index in the graph of the layer's representative use.
         path: the op's path.
         weight: dotted name of its weight.
-        gated: whether a path without layers runs beside it (a residual branch), so that a small
-            gradient here starves nothing below it.
+        gated: whether a path without layers, or a projection, runs beside it (a residual branch),
+            so that a small gradient here starves nothing below it.
     """
 
     op: int

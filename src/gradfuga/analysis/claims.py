@@ -31,6 +31,9 @@ NEAR_CRITICAL = 1.30 / 20
 _DRIFTING = frozenset({"gelu", "gelu_tanh", "silu", "mish", "hardswish"})
 _HALF_OFF = frozenset({"relu", "leaky_relu", "relu6", "prelu", "threshold", "clamp", "clamp_min"})
 _BRANCH_ROLES = frozenset({OpRole.LINEAR, OpRole.EMBEDDING, OpRole.RECURRENT, OpRole.ATTENTION})
+_PROJECTION_ROLES = frozenset(
+    {OpRole.LINEAR, OpRole.NORMALIZATION, OpRole.MERGE, OpRole.STRUCTURAL}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Stage:
         end: index of the op on the input's side.
         lone: the way is the op `start` alone.
         bypassed: a way without layers leads through (a residual connection).
+        projected: it starts with a sum, and a way of layers and normalisations alone leads through
+            (a shortcut with a projection), so that no unit on it can close.
         inner: the ops between, `start` and `end` left out.
     """
 
@@ -49,6 +54,7 @@ class Stage:
     end: int
     lone: bool
     bypassed: bool
+    projected: bool
     inner: frozenset[int]
 
 
@@ -73,8 +79,29 @@ def stages(graph: FlowGraph, line: Sequence[int]) -> tuple[Stage, ...]:
         inner = {i for i in inner if graph.ops[i].sequence >= graph.ops[end].sequence}
         edges = graph.producers[start]
         lone = len(edges) == 1 and edges[0].producer == end and len(graph.consumers[end]) == 1
-        out.append(Stage(start, end, lone, end in free and not lone, frozenset(inner)))
+        bypassed = end in free and not lone
+        projected = not lone and _is_projected(graph, start, end)
+        out.append(Stage(start, end, lone, bypassed, projected, frozenset(inner)))
     return tuple(out)
+
+
+def _is_projected(graph: FlowGraph, start: int, end: int) -> bool:
+    """Whether a way from a sum at `start` down to `end` crosses nothing that could close it.
+
+    The product of a gate is not a sum, and what runs through an activation is no shortcut.
+    """
+    if graph.ops[start].role is not OpRole.MERGE:
+        return False
+    seen, stack = {start}, [start]
+    while stack:
+        for edge in graph.producers[stack.pop()]:
+            below = edge.producer
+            if below == end:
+                return True
+            if below not in seen and graph.ops[below].role in _PROJECTION_ROLES:
+                seen.add(below)
+                stack.append(below)
+    return False
 
 
 class _Values:
@@ -114,8 +141,7 @@ def account(readings: Readings, step: int, line_stages: Sequence[Stage] | None =
             # the gradient of a product is the other factor: small embeddings feed small gradients
             raw.append(Claim("embedding_scale", op.index, op.path, gain))
         elif stage.bypassed:
-            cause = "unscaled_residual" if gain > 0.0 else UNEXPLAINED
-            raw.append(Claim(cause, op.index, op.path, gain))
+            raw.append(Claim("_residual", op.index, op.path, gain))
         else:
             raw.extend(_branched(stage, gain, graph, values))
         seen_layer = seen_layer or op.index in graph.layers or op.role is OpRole.LINEAR
@@ -267,7 +293,11 @@ def _branched(stage: Stage, gain: float, graph: FlowGraph, values: _Values) -> I
 
 
 def _net_normalization(raw: Sequence[Claim], graph: FlowGraph) -> list[Claim]:
-    """Net each normalisation with the next layer towards the input: it undoes its scale."""
+    """Net each normalisation with what it undoes the scale of.
+
+    That is the next layer towards the input or, where it stands right above a residual sum (a
+    post-norm block), the sum: it takes off what the branch has added, and the gradient with it.
+    """
     out: list[Claim] = []
     waiting: Claim | None = None
     for claim in raw:
@@ -275,6 +305,13 @@ def _net_normalization(raw: Sequence[Claim], graph: FlowGraph) -> list[Claim]:
             if waiting is not None:
                 out.append(replace(waiting, cause=_norm_cause(waiting.decades)))
             waiting = claim
+        elif claim.cause == "_residual":
+            above = waiting.decades if waiting is not None else 0.0
+            net = claim.decades + above
+            adds = net > 0.0 or waiting is not None
+            cause = "unscaled_residual" if adds else UNEXPLAINED
+            out.append(replace(claim, cause=cause, decades=net))
+            waiting = None
         elif waiting is not None and claim.cause in ("small_init", "large_init"):
             net = claim.decades + waiting.decades
             out.append(Claim(_norm_cause(net), waiting.op, waiting.path, net))

@@ -157,7 +157,7 @@ def _informed(case: Case) -> Judgement:
     if not progress.poor and not progress.open:
         return _healthy(case)
     if symptom_stays and starved_layers(case):
-        return _vanishing(Severity.SERIOUS, Why.STARVES)
+        return _starves(case, Severity.SERIOUS, start_high)
     if progress.poor and training_share(case) < HALF_OF_THE_MODEL:
         return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.NOT_TRAINED)
     if progress.poor and _stopped(case):
@@ -319,7 +319,8 @@ def _without_baseline(case: Case) -> Judgement:
     if dead_at(case, 0) and not falls:
         return Judgement(Verdict.DEAD_UNITS, Severity.FATAL, None, Why.BORN_DEAD)
     if late < -REACH_LIMIT and starved_layers(case) and seen_enough:
-        return _vanishing(Severity.SERIOUS if falls else Severity.FATAL, Why.STARVES)
+        severity = Severity.SERIOUS if falls else Severity.FATAL
+        return _starves(case, severity, highest_reach(case.reach[0], case.layers))
     if falls:
         return _healthy(case)
     if seen_enough and memory_of(case).too_short:
@@ -355,6 +356,13 @@ def _nothing_found(case: Case) -> bool:
     """Whether it is known that a reference model finds nothing in the examples that it has seen."""
     progress = case.progress
     return progress.reference + 2.0 * progress.reference_error < NOTHING_TO_LEARN
+
+
+def _starves(case: Case, severity: Severity, start_high: float) -> Judgement:
+    """Layers hardly move; where the path exploded first, they starve of that."""
+    if start_high > REACH_LIMIT and case.blamed.total > 0.0:
+        return Judgement(Verdict.EXPLODING, severity, Axis.DEPTH, Why.STARVES)
+    return _vanishing(severity, Why.STARVES)
 
 
 def _vanishing(severity: Severity, why: Why) -> Judgement:

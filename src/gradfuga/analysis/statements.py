@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from .._messages import _
-from .._types import Axis, Cause
+from .._types import Axis, Cause, Verdict
 from .build import REACH_LIMIT, lowest_reach
 from .case import Case
 from .conditions import lost_share, nonfinite_step, stopped_step, unreached_share
@@ -96,6 +96,11 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "The network does not learn: no weight moves enough to learn anything in {steps} steps."
         ),
     }
+    if judgement.why is Why.STARVES and judgement.verdict is Verdict.EXPLODING:
+        texts[judgement.why] = _(
+            "The gradient at '{layer}' starts {factor} times larger than at the output; later "
+            "layers there hardly move while others do."
+        )
     if judgement.why is Why.NONFINITE_PATH and judgement.axis is Axis.TIME:
         texts[judgement.why] = _(
             "The gradient grows along time until the numbers overflow (step {broken})."

@@ -109,6 +109,11 @@ def normalized(diagnosis: Diagnosis) -> bool:
 
 
 def transformer(diagnosis: Diagnosis) -> bool:
-    """Whether the main line, or a cause, goes through blocks of `nn.TransformerEncoder`'s kind."""
+    """Whether the main line, or a cause, goes through blocks of `nn.TransformerEncoder`'s kind.
+
+    Residual blocks that shrink the gradient are normalised behind the sum, which is their kind.
+    """
+    if diagnosis.verdict is Verdict.VANISHING and named(diagnosis, ("unscaled_residual",)):
+        return True
     paths = [*diagnosis.depth.path, *(path for c in diagnosis.causes for path in c.paths)]
     return any(part in _BLOCK_PARTS for path in paths for part in path.split("."))

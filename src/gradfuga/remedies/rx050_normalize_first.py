@@ -12,9 +12,10 @@ Safety
     Unsafe: the network computes another function afterwards, and must be trained anew.
 
 Known limits
-    It treats ``learning_rate_too_high``, ``missing_normalization``, ``plain_depth`` and
-    ``small_init``. Later blocks add less and less, since the sum grows. It does not treat tokens
-    that have become alike. Blocks of your own are not found: move their normalisation by hand.
+    It treats ``learning_rate_too_high``, ``missing_normalization``, ``plain_depth``,
+    ``small_init`` and ``unscaled_residual``. Later blocks add less and less, since the sum grows.
+    It does not treat tokens that have become alike. Blocks of your own are not found: move their
+    normalisation by hand.
 
 References
     Xiong et al. 2020, https://arxiv.org/abs/2002.04745.
@@ -39,7 +40,13 @@ class NormalizeFirst(AbstractRemedy):
     code: ClassVar[str] = "RX050"
     name: ClassVar[str] = "normalize-first"
     treats: ClassVar[frozenset[str]] = frozenset(
-        {"missing_normalization", "plain_depth", "small_init", "learning_rate_too_high"}
+        {
+            "missing_normalization",
+            "plain_depth",
+            "small_init",
+            "unscaled_residual",
+            "learning_rate_too_high",
+        }
     )
     safety: ClassVar[Safety] = Safety.UNSAFE
 

@@ -13,9 +13,9 @@ Safety
     Unsafe: the network computes another function afterwards; weights are rescaled.
 
 Known limits
-    It treats ``learning_rate_too_high``, ``missing_normalization``, ``plain_depth`` and
-    ``small_init``. The constants are those of a lone encoder or decoder. Only torch's own blocks
-    are found. It is no cure for a learning rate that is far too high.
+    It treats ``learning_rate_too_high``, ``missing_normalization``, ``plain_depth``,
+    ``small_init`` and ``unscaled_residual``. The constants are those of a lone encoder or decoder.
+    Only torch's own blocks are found. It is no cure for a learning rate that is far too high.
 
 References
     Wang et al. 2022, https://arxiv.org/abs/2203.00555.
@@ -40,7 +40,13 @@ class ScaleDeepTransformer(AbstractRemedy):
     code: ClassVar[str] = "RX051"
     name: ClassVar[str] = "scale-deep-transformer"
     treats: ClassVar[frozenset[str]] = frozenset(
-        {"missing_normalization", "plain_depth", "small_init", "learning_rate_too_high"}
+        {
+            "missing_normalization",
+            "plain_depth",
+            "small_init",
+            "unscaled_residual",
+            "learning_rate_too_high",
+        }
     )
     safety: ClassVar[Safety] = Safety.UNSAFE
 

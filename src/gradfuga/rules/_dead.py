@@ -13,7 +13,7 @@ from ._words import quoted
 
 if TYPE_CHECKING:
     from .._contracts import AbstractRule
-    from ..analysis.case import Case
+    from ..analysis.case import Case, Layer
     from ..flow import Op
 
 # Flat on both sides: a unit of these that has no slope is not off, it is saturated.
@@ -49,6 +49,8 @@ def dead(case: Case, *, saturated: bool, at_output: bool | None = None) -> Dead 
         return None
     born = bool(case.dead_layers[0])
     found = case.dead_layers[0] or case.dead_layers[-1]
+    fed_by_zeros = frozenset(fed for _, fed in zero_fed(case))
+    found = tuple(path for path in found if path not in fed_by_zeros)
     ends = {op.path for op in case.graph.ops if _flat_at_both_ends(op)}
     above = above_the_last_layer(case)
     paths = tuple(
@@ -57,6 +59,24 @@ def dead(case: Case, *, saturated: bool, at_output: bool | None = None) -> Dead 
         if (path in ends) is saturated and (at_output is None or (path in above) is at_output)
     )
     return Dead(paths, born, case.steps[0 if born else -1]) if paths else None
+
+
+def zero_fed(case: Case) -> tuple[tuple[Layer, str], ...]:
+    """Return the layers whose weights start at zero, with the dead activations that they feed."""
+    if not case.dead_layers or not case.dead_layers[0]:
+        return ()
+    layers, born = {layer.op: layer for layer in case.layers}, frozenset(case.dead_layers[0])
+    out = []
+    for op in case.graph.ops:
+        index = op.index
+        while op.path in born and index not in layers and len(case.graph.producers[index]) == 1:
+            index = case.graph.producers[index][0].producer
+        layer = layers.get(index)
+        if op.path in born and layer is not None:
+            size = value_at(case, layer.weight, Kind.WEIGHT, "norm", case.steps[0])
+            if size == 0.0:
+                out.append((layer, op.path))
+    return tuple(out)
 
 
 def _flat_at_both_ends(op: Op) -> bool:

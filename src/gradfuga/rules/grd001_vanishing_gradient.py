@@ -66,12 +66,21 @@ class VanishingGradient(AbstractRule):
         if not below:
             return ()
         paths = tuple(each.path for each in below[: self.most_paths])
-        message = _(
-            "The gradient is more than {limit} times smaller than at the output in {count} of "
-            "{layers} layers; at '{layer}' it is {factor} times smaller."
-        ).format(
+        text = (
+            _(
+                "The gradient is more than {limit} times smaller than at the output in {count} of "
+                "{layers} layers; at '{layer}' it is {factor} times smaller."
+            )
+            if below[0].step == case.steps[-1]
+            else _(
+                "At step {step} the gradient is more than {limit} times smaller than at the output "
+                "in {count} of {layers} layers; at '{layer}' it is {factor} times smaller."
+            )
+        )
+        message = text.format(
+            step=below[0].step,
             count=len(below),
-            layers=len(case.layers),
+            layers=len(worst),
             limit=times(self.limit),
             layer=below[0].path,
             factor=times(below[0].decades),

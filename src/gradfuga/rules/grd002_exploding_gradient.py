@@ -70,7 +70,7 @@ class ExplodingGradient(AbstractRule):
             "{layers} layers; at '{layer}' it is {factor} times larger."
         ).format(
             count=len(above),
-            layers=len(case.layers),
+            layers=len(at_start(case)),
             limit=times(limit),
             layer=above[0].path,
             factor=times(above[0].decades),
