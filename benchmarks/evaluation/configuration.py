@@ -65,6 +65,14 @@ MENUS = {
         ("default", "default", "critical", "truncated", "orthogonal", "wild"),
         ("sgd", "nesterov", "adam", "nadam", "adagrad"),
     ),
+    # tasks that neither of the two has seen, on what either of them builds
+    "fresh": Menu(
+        tuple(tasks.FRESH),
+        ("mlp", "mlp", "mlp_ln", "residual", "pyramid", "dense", "gated", "pre_norm", "highway"),
+        ("relu", "relu", "gelu", "tanh", "sigmoid", "elu", "softplus"),
+        ("default", "default", "critical", "small", "orthogonal", "wild"),
+        ("sgd", "momentum", "adam", "adamw", "nadam"),
+    ),
 }
 
 # Ordinary learning rates, from low to high.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -100,6 +101,41 @@ def _spirals() -> Task:
     return Task("spirals", _standardized(noisy), torch.as_tensor(labels), 3)
 
 
+def _digits_parity() -> Task:
+    bunch = datasets.load_digits()
+    return Task("digits_parity", _floats(bunch.data / 8 - 1), torch.as_tensor(bunch.target % 2), 2)
+
+
+def _column(name: str, load: Callable[[], object], column: int) -> Task:
+    """One measured column from the others."""
+    measured = vars_of(load(), "data")
+    others = np.delete(measured, column, axis=1)
+    return Task(name, _standardized(others), _standardized(measured[:, [column]]), 1)
+
+
+def _characters() -> Task:
+    """Names of characters, as Unicode has them."""
+    names = (unicodedata.name(chr(code), "") for code in range(0x20, 0x3000))
+    return _text("characters", "\n".join(name for name in names if name)[:40_000])
+
+
+def _circles() -> Task:
+    points, labels = datasets.make_circles(1500, noise=0.1, factor=0.5, random_state=0)
+    return Task("circles", _standardized(points), torch.as_tensor(labels), 2)
+
+
+def _quantiles() -> Task:
+    points, labels = datasets.make_gaussian_quantiles(
+        n_samples=3000, n_features=6, n_classes=4, random_state=0
+    )
+    return Task("quantiles", _standardized(points), torch.as_tensor(labels), 4)
+
+
+def _sparse() -> Task:
+    inputs, values = datasets.make_sparse_uncorrelated(2000, 20, random_state=0)
+    return Task("sparse", _standardized(inputs), _standardized(values[:, None]), 1)
+
+
 def _prose() -> Task:
     return _text("prose", "".join(topics[key] for key in sorted(topics))[:40_000])
 
@@ -128,10 +164,22 @@ HELDOUT: Mapping[str, Callable[[], Task]] = {
 }
 
 
+FRESH: Mapping[str, Callable[[], Task]] = {
+    "digits_parity": _digits_parity,
+    "iris_petal": lambda: _column("iris_petal", datasets.load_iris, 3),
+    "wine_alcohol": lambda: _column("wine_alcohol", datasets.load_wine, 0),
+    "cancer_texture": lambda: _column("cancer_texture", datasets.load_breast_cancer, 1),
+    "characters": _characters,
+    "circles": _circles,
+    "quantiles": _quantiles,
+    "sparse": _sparse,
+}
+
+
 @cache
 def load(name: str) -> Task:
-    """Return a task by name, of either set."""
-    return {**DEV, **HELDOUT}[name]()
+    """Return a task by name, of any set."""
+    return {**DEV, **HELDOUT, **FRESH}[name]()
 
 
 def _standardized(raw: np.ndarray) -> Tensor:

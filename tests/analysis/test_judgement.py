@@ -163,6 +163,14 @@ EVERY_REASON = {
 }
 
 
+def test_layers_that_starve_after_an_explosion_starve_of_that():
+    case = starving(POOR)
+    high = at(case, first=2.0)
+    grown = replace(high, blamed=replace(high.blamed, total=2.0))
+    assert judge(case) == POOR_STARVES
+    assert judge(grown) == verdict("exploding", Why.STARVES, "serious", "depth")
+
+
 def case_of(made):
     if isinstance(made, Readings):
         return build_case(made)

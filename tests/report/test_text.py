@@ -107,7 +107,10 @@ def test_a_cause_finding_without_a_share_is_told_too(make_sick):
 
 def test_other_trainings_get_a_line_each(make_sick, make_healthy):
     text = render_text(make_sick(others=(make_healthy(),)), width=80, color=False)
-    assert "Sequential (Adam): healthy" in text
+    other = make_healthy()
+    line = f"Sequential (Adam), {other.run.steps} steps, loss "
+    assert line in " ".join(text.split())
+    assert "healthy" in " ".join(text.split()).partition(line)[2]
 
 
 def test_an_inconclusive_verdict_says_what_would_settle_it(make_healthy):

@@ -18,6 +18,7 @@ from gradfuga.rules.ini003_embedding_scale import RULE as EMBEDDING
 from gradfuga.rules.nrm001_missing_normalization import RULE as NORMALIZATION
 from gradfuga.rules.res001_plain_depth import RULE as DEPTH
 from gradfuga.rules.res002_unscaled_residual import RULE as RESIDUAL
+from gradfuga.rules.res003_post_norm import RULE as POST_NORM
 from rules.cases import STANDING, Training, by_step, fires, flips_at
 
 SIGN = {
@@ -32,6 +33,7 @@ SIGN = {
     NORMALIZATION: -1,
     DEPTH: -1,
     RESIDUAL: 1,
+    POST_NORM: -1,
 }
 RULES = tuple(SIGN)
 IDLE = Training().that_learns_nothing()
@@ -89,7 +91,9 @@ def test_a_small_share_is_mild(rule):
 
 
 @pytest.mark.parametrize(
-    "rule", [CONTRACTING, SATURATED, OUTPUT, DEAD, SMALL, LARGE, RESIDUAL], ids=lambda r: r.code
+    "rule",
+    [CONTRACTING, SATURATED, OUTPUT, DEAD, SMALL, LARGE, RESIDUAL, POST_NORM],
+    ids=lambda r: r.code,
 )
 def test_a_cause_with_a_direction_is_silent_in_the_other(rule):
     assert not list(rule.check(accused(rule, -4.0 * SIGN[rule])))

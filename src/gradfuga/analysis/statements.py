@@ -215,9 +215,17 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
             "it on a handful of examples, which a sound network learns by heart, to settle it."
         ),
         Why.NO_BASELINE: _(
-            "The loss does not keep falling, and no target was seen from which to tell what a "
-            "constant prediction would reach (adversarial, contrastive or custom loss). Judge by "
-            "your own metric, or train with a standard loss to settle it."
+            "The gradient reaches every layer throughout, but whether the network learns cannot be "
+            "told from this loss: no target was read from which to tell what a constant prediction "
+            "would reach, and an adversarial, contrastive, policy or likelihood loss need not fall "
+            "clearly. Judge by your own metric to settle it."
+        )
+        if spread(case).whole and not low < -REACH_LIMIT
+        else _(
+            "Whether the network learns cannot be told from this loss: no target was read from "
+            "which to tell what a constant prediction would reach, and an adversarial, "
+            "contrastive, policy or likelihood loss need not fall clearly. Judge by your own "
+            "metric to settle it."
         ),
         Why.TIME_AXIS: _(
             "The network is recurrent and does not learn. Its gradient reaches back {reach} of "

@@ -187,6 +187,15 @@ def losses_text(run: RunSummary, *, arrow: str = "->") -> str:
     return f"{first} {arrow} {last}"
 
 
+def told_apart(diagnosis: Diagnosis) -> str:
+    """Return the training's name with what tells it from others of the same model and optimizer."""
+    run = diagnosis.run
+    parts = [training_name(diagnosis), _("{steps} steps").format(steps=run.steps)]
+    if run.loss_first is not None or run.loss_last is not None:
+        parts.append(_("loss {losses}").format(losses=losses_text(run)))
+    return ", ".join(parts)
+
+
 def run_line(diagnosis: Diagnosis) -> str:
     """Return the facts of the run on one line."""
     run = diagnosis.run

@@ -276,9 +276,10 @@ class _Page:
             return
         yield from self._section(_("Other trainings of this script"))
         for other in diagnosis.others:
-            who = words.training_name(other)
+            who = words.told_apart(other)
             verdict = words.verdict_word(other.verdict)
-            yield from self._prose(f"{who}: {verdict}. {other.summary}", bullet="- ")
+            why = other.inconclusive_because or other.summary
+            yield from self._prose(f"{who}: {verdict}. {why}", bullet="- ")
 
     def _footer(self, diagnosis: Diagnosis) -> Iterator[Text]:
         if diagnosis.verdict is not Verdict.HEALTHY:  # else what was not asked matters to nobody

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 from .._contracts import AbstractRule
 from .._messages import _
 from .._types import Axis, Evidence, Finding, Kind, Role, Severity
+from ._words import times
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
@@ -49,6 +50,7 @@ class LostTime(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one mild note."""
+        from ..analysis.build import REACH_LIMIT  # noqa: PLC0415 (numpy)
         from ..analysis.conditions import lost_share  # noqa: PLC0415 (numpy)
 
         if not case.progress.informed:
@@ -57,9 +59,10 @@ class LostTime(AbstractRule):
         if lost < self.most_lost:
             return ()
         message = _(
-            "The network learns, but for {lost:.0%} of the run ({steps} steps) its gradient did "
-            "not reach the first layers; another initialisation may save that time."
-        ).format(lost=lost, steps=round(lost * case.total_steps))
+            "The network learns, but for {lost:.0%} of the run ({steps} steps) the gradient at its "
+            "first layers was more than {limit} times smaller than at the output; another "
+            "initialisation may save that time."
+        ).format(lost=lost, steps=round(lost * case.total_steps), limit=times(REACH_LIMIT))
         return (
             Finding(
                 code=self.code,
