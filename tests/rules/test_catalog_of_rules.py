@@ -65,10 +65,17 @@ def test_a_rules_thresholds_are_fields_that_print_and_compare(rule):
 
 def test_every_cause_has_one_rule_but_those_that_come_about_in_several_ways():
     """A slope that closes is read off the account, a softmax too many off the graph; a format's
-    range is left below or above; steps are short by a rate, a schedule, or Adagrad's sum."""
+    range is left below or above; steps are short by a rate, a schedule, or Adagrad's sum; weights
+    start too small or at nothing; a branch is too strong for its skip by itself or once normed."""
     causes = [rule.cause for rule in RULES if rule.cause]
     twice = {cause for cause in causes if causes.count(cause) > 1}
-    assert twice == {"saturated_output", "precision_underflow", "learning_rate_too_low"}
+    assert twice == {
+        "saturated_output",
+        "precision_underflow",
+        "learning_rate_too_low",
+        "small_init",
+        "unscaled_residual",
+    }
 
 
 def test_rules_and_judgement_share_their_thresholds():
