@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 
 from gradfuga._trial.bench import Bench
+from gradfuga._trial.departure import departure
 from gradfuga._trial.request import Request
 from gradfuga._trial.scratch import Place
 from gradfuga._trial.workers import AbstractPool, LocalPool
@@ -73,11 +74,14 @@ def run(tmp_path: Path, pool: LocalPool) -> Run:
         treatment: Treatment | None = None,
         patience: float = 120.0,
         hurdle: int = 0,
+        gated: bool = False,
     ) -> TrialRun:
         (tmp_path / "train.py").write_text(dedent(source), "utf-8")
         place = Place.of("train.py", tmp_path)
         return pool.submit(
-            Request(place, arguments, treatment, seed, steps, None, patience, hurdle=hurdle)
+            Request(
+                place, arguments, treatment, seed, steps, None, patience, hurdle=hurdle, gated=gated
+            )
         ).result()
 
     return once
@@ -96,9 +100,11 @@ class Simulated(AbstractPool):
         steps = request.steps
         if request.hurdle and not (self.known and curve(request.hurdle, request.seed) > 0.05):
             steps = request.hurdle
-        depth = DepthProfile(("layer",), (self.reach[title],), (0.0,)) if title in self.reach else (
-            DepthProfile()
-        )  # fmt: skip
+        depth = DepthProfile()
+        if title in self.reach:
+            depth = DepthProfile(("layer",), (self.reach[title],), (0.0,))
+        if request.gated and departure(depth) != 0.0:
+            steps = 1
         self.asked.append((title, request.seed, steps))
         future: Future[TrialRun] = Future()
         if title in self.breaks:

@@ -6,7 +6,7 @@ import pytest
 
 from _trial.conftest import HEALED, SICK, Simulated
 from gradfuga._trial.decision import enough
-from gradfuga._trial.race import race
+from gradfuga._trial.race import Race
 from gradfuga.experiment import Treatment
 
 STEPS, HURDLE = 400, 100
@@ -17,16 +17,17 @@ def learner(final, start=0):
     return lambda steps, _seed: final * max(0.0, steps - start) / (STEPS - start)
 
 
-def raced(progress, titles, *, abreast=1, permitted=1.0, **settings):
+def raced(progress, titles, *, abreast=1, permitted=1.0, most=8, gated=False, **settings):
     pool = Simulated(progress, **settings)
-    found = race(
+    found = Race(
         pool.bench(STEPS),
-        [Treatment(title) for title in titles],
         steps=STEPS,
         hurdle=HURDLE,
         abreast=abreast,
+        most=most,
         enough=partial(enough, permitted=permitted),
-    )
+        gated=gated,
+    ).run([Treatment(title) for title in titles])
     return [arm.treatment.title for arm in found], [(t, steps) for t, _s, steps in pool.asked]
 
 
@@ -83,6 +84,27 @@ def test_without_a_baseline_all_are_compared():
 def test_what_breaks_is_out():
     found, _asked = raced({"a": learner(0.9), "b": learner(0.8)}, "ab", breaks=("a",))
     assert found == ["b"]
+
+
+def test_the_gate_costs_one_step_where_the_reach_is_bad_and_none_where_it_is_good():
+    reach = {"a": -8.0, "b": 0.3, "c": 0.0}
+    found, asked = raced({"b": learner(0.9), "c": learner(0.9)}, "abc", reach=reach, gated=True)
+    assert (found, asked) == (["b"], [("a", 1), ("b", 400)])
+
+
+def test_what_the_gate_has_barred_has_its_turn_the_best_reach_first():
+    """As if all had been measured and sorted before any training."""
+    reach = {"a": -8.0, "b": -3.0, "c": 0.0, "d": 5.0}
+    found, asked = raced({"d": learner(0.9)}, "abcde", reach=reach, gated=True)
+    assert found[0] == "d"
+    assert asked == [
+        ("a", 1), ("b", 1), ("c", 100), ("d", 1), ("e", 1), ("b", 100), ("d", 400),
+    ]  # fmt: skip
+
+
+def test_no_more_are_trained_with_than_the_budget_allows():
+    _found, asked = raced({}, "abcdef", most=3)
+    assert [title for title, steps in asked if steps == 100] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(("source", "steps"), [(SICK, 30), (HEALED, 120)])

@@ -52,6 +52,18 @@ def test_a_dose_that_helps_a_little_is_doubled():
     assert [edit.value for edit in found.winner.treatment.edits] == [0.1, 0.1]
 
 
+def test_nothing_is_barred_where_the_path_is_not_what_is_ill():
+    looked, pool = search({}, reach={"": -1.0, "swap": -5.0})
+    looked.among([SWAP])
+    assert ("swap", 0, 100) in pool.asked
+
+
+def test_what_leaves_a_bad_path_is_barred():
+    looked, pool = search({}, reach={"": -9.0, "swap": -5.0, "draw": 0.0})
+    looked.among([SWAP, DRAW])
+    assert pool.asked[1:3] == [("swap", 0, 1), ("draw", 0, 100)]
+
+
 def test_luck_with_one_seed_is_not_proven():
     looked, _pool = search({"swap": lambda _steps, seed: 0.9 if seed == 0 else -0.3})
     found = looked.among([SWAP])

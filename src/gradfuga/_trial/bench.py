@@ -27,6 +27,7 @@ class Bench:
         like: a request whose treatment, seed and steps are replaced.
         deadline: `time.monotonic` after which nothing new is begun, None for never.
         tell: is told what has come back.
+        most_steps: optimizer steps in all after which nothing new is begun, None for no limit.
     """
 
     def __init__(
@@ -36,9 +37,10 @@ class Bench:
         *,
         deadline: float | None,
         tell: Callable[[str], None],
+        most_steps: int | None = None,
     ) -> None:
         self._pool, self._like, self._tell = pool, like, tell
-        self.deadline = deadline
+        self.deadline, self._most_steps = deadline, most_steps
         self.run_seconds = 0.0  # what one training should take
         self.steps = 0
         self.runs = 0
@@ -46,7 +48,9 @@ class Bench:
 
     @property
     def late(self) -> bool:
-        """Whether the time is used up."""
+        """Whether the time, or the steps, are used up."""
+        if self._most_steps is not None and self.steps >= self._most_steps:
+            return True
         return self.deadline is not None and time.monotonic() > self.deadline
 
     def arms(
@@ -56,14 +60,16 @@ class Bench:
         steps: int,
         *,
         hurdle: int = 0,
+        gated: bool = False,
     ) -> list[Arm]:
         """Run every treatment with every seed for `steps`; what has run already is taken again.
 
-        With a `hurdle`, those that have learned nothing by that step end there. Runs that the
+        With a `hurdle`, those that have learned nothing by that step end there; if `gated`, those
+        whose reach leaves the limit end at their first step. Runs that the
         time does not allow any more are left out: an arm may come back with fewer seeds, or none.
         The seeds come before the treatments, so that all arms have the same.
         """
-        least = hurdle or steps
+        least = 1 if gated else hurdle or steps
         waiting: dict[Future[TrialRun], tuple[Treatment, int]] = {}
         for seed in seeds:
             for treatment in treatments:
@@ -78,6 +84,7 @@ class Bench:
                         patience=self._patience(),
                         record="",
                         hurdle=hurdle,
+                        gated=gated,
                     )
                     waiting[self._pool.submit(request)] = (treatment, seed)
         self._gather(waiting)

@@ -21,6 +21,7 @@ from ..analysis.build import build_case
 from ..analysis.progress import measure_progress
 from ..experiment import TrialRun
 from ..readings import Readings
+from .departure import departure
 from .request import Order
 from .shared import own_files, shared_modules
 
@@ -114,9 +115,18 @@ class Inside:
 
     def _stepped(self) -> None:
         self._held_out.stepped()
+        at_gate = self._order.gated and self._slice.steps == 1
         at_hurdle = self._slice.steps == self._order.hurdle
-        if at_hurdle and not measure_progress(self._judged()).informed:
+        if (at_gate and not self._is_fed()) or (at_hurdle and not self._has_learned()):
             self._over()
+
+    def _is_fed(self) -> bool:
+        """Whether the edits have found their place, and the gradient reaches every layer."""
+        placed = self._transplant.placed or not self._order.edits
+        return placed and departure(first_reach(self._judged())) == 0.0
+
+    def _has_learned(self) -> bool:
+        return measure_progress(self._judged()).informed
 
     def _judged(self) -> Readings:
         """Return what has been read of the training that was ordered."""

@@ -28,6 +28,7 @@ class Request:
         model: class name of that training's model; edits are made to it alone.
         record: a folder to record the whole observation into; light observation where "".
         hurdle: a run that has learned nothing by this step ends there; 0 for none.
+        gated: a run whose reach leaves the limit at its first step ends there.
     """
 
     place: Place
@@ -41,6 +42,7 @@ class Request:
     model: str = ""
     record: str = ""
     hurdle: int = 0
+    gated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Order:
     model: str
     record: str
     hurdle: int
+    gated: bool
     report: Path
 
 

@@ -1,16 +1,16 @@
-"""Search for the treatment: rank, race, combine, and let pairs decide."""
+"""Search for the treatment: race, combine, and let pairs decide."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..experiment import Arm, Treatment
 from .bench import UNTREATED, Bench
 from .candidates import combinations, rates
 from .decision import better, compare, enough, learns, promising
-from .race import FINALISTS, race
-from .ranking import SEED, ranked
+from .departure import departure
+from .race import FINALISTS, SEED, Race
 
 
 @dataclass(slots=True)
@@ -28,6 +28,11 @@ class Found:
     winner: Arm | None = None
 
 
+def lasting_first(treatments: Sequence[Treatment]) -> list[Treatment]:
+    """Keep the order of the diagnosis, what cannot be written into the source behind the rest."""
+    return sorted(treatments, key=lambda each: not each.lasting)
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """How treatments are looked for.
@@ -40,6 +45,8 @@ class Search:
         most: treatments that are trained with, in each round.
         abreast: processes side by side.
         permitted: progress of the reference learner, NaN where there is none.
+        by_reach: whether the reach that a treatment leaves is measured, and rules the race.
+        order: puts treatments into the order in which they are raced.
     """
 
     bench: Bench
@@ -49,34 +56,35 @@ class Search:
     most: int
     abreast: int
     permitted: float
+    by_reach: bool = True
+    order: Callable[[Sequence[Treatment]], Sequence[Treatment]] = lasting_first
 
     def among(self, treatments: Sequence[Treatment]) -> Found:
         """Look for the smallest treatment that makes the script learn.
 
-        Single ones are raced in the order of the reach that they leave. If none does enough, the
-        best two are combined with each of the others and with another learning rate.
+        Single ones are raced first. If none does enough, the best two are combined with each of
+        the others and with another learning rate.
         """
         [untreated] = self.bench.arms([UNTREATED], SEED, self.steps)
-        found = Found(untreated)
-        order = ranked(self.bench, untreated, treatments)
-        found.standing = self.raced(order)
-        if found.standing and not self._does(found.standing[0]) and not self.bench.late:
-            bases = [arm.treatment for arm in found.standing]
-            pairs = combinations(bases, (*order, *rates()))
-            raced = self.raced(ranked(self.bench, untreated, pairs))
+        found = Found(untreated, self.raced(untreated, treatments))
+        if not any(map(self._does, found.standing)) and not self.bench.late:
+            bases = [arm.treatment for arm in found.standing] or treatments[:FINALISTS]
+            raced = self.raced(untreated, combinations(bases, (*treatments, *rates())))
             found.standing = promising([*found.standing, *raced])[:FINALISTS]
         return self.decided(found)
 
-    def raced(self, order: Sequence[Treatment]) -> list[Arm]:
-        """Race treatments in a given order; return the finalists."""
-        return race(
+    def raced(self, untreated: Arm, treatments: Sequence[Treatment]) -> list[Arm]:
+        """Race treatments; return the finalists."""
+        ill = bool(untreated.runs) and departure(untreated.runs[0].depth) > 0.0
+        return Race(
             self.bench,
-            order[: self.most],
             steps=self.steps,
             hurdle=self.hurdle,
             abreast=self.abreast,
+            most=self.most,
             enough=self._does,
-        )
+            gated=self.by_reach and ill,
+        ).run(self.order(treatments))
 
     def decided(self, found: Found) -> Found:
         """Give the finalists all seeds, the most promising first, until one is proven."""

@@ -89,6 +89,7 @@ def run_request(
             model=request.model,
             record=request.record,
             hurdle=request.hurdle,
+            gated=request.gated,
             report=ours / "run.json",
         )
         told = ours / "stderr.txt"
