@@ -3,11 +3,13 @@
 import math
 
 from _trial.conftest import Simulated
+from gradfuga._diagnose import diagnose
 from gradfuga._edits import Calibrate, Initialize, Safety, SetOptimizer, SwapActivation
-from gradfuga._trial.candidates import combinations, rates
+from gradfuga._trial.candidates import combinations, rates, treatments_for
 from gradfuga._trial.search import Search
 from gradfuga._types import Prescription
 from gradfuga.experiment import Treatment
+from gradfuga.readings import Readings
 
 
 def treatment(title, *edits, safety=Safety.UNSAFE):
@@ -91,3 +93,7 @@ def test_a_pair_is_tried_in_one_order_only():
 def test_rates_that_undo_each_other_are_not_combined():
     lower, raised = rates()
     assert not combinations([lower], [raised])
+
+
+def test_where_there_is_advice_only_the_rate_is_tried():
+    assert treatments_for(diagnose(Readings())) == rates()
