@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from conformance._page import COLUMNS, settle, status
 from distributed._job import trained
 from distributed._worker import CLIP, RATE, STEPS, batches, network
 
@@ -66,3 +67,46 @@ def test_layers_and_parameters_have_the_users_names(size, name):
     assert found["layers"] == ["c", "b", "a"]
     assert found["model"] == "Net"
     assert len(found["reached"]) == 6
+
+
+# What a user should know of each, and what it is called.
+KNOW = {
+    "ddp": ("DDP", "depth is that of the first process's share of the batch, in every row"),
+    "ddp, accumulation": ("DDP, accumulation under `no_sync`", ""),
+    "fsdp": ("FSDP2 (`fully_shard`)", ""),
+    "hsdp": ("HSDP", "shards are counted once, whatever the replicas"),
+    "tensor parallel": (
+        "tensor parallel by DTensor",
+        "depth at tensors that lie whole in a process",
+    ),
+    "fsdp and tensor parallel": ("FSDP2 and tensor parallel", "likewise"),
+}
+
+
+def row(size, name):
+    """Return the line of the conformance page: the largest relative errors in words."""
+    rows = {
+        (r["step"], r["path"], r["kind"], r["statistic"]): r["value"]
+        for r in job(size)[name]["rows"]
+    }
+    worst = {"norm": 0.0, "update": 0.0, "clip_coefficient": 0.0}
+    for (step, path, kind, statistic), value in reference().items():
+        name_of = {"update": "update", "weight_grad": statistic}.get(kind)
+        if name_of in worst:
+            error = abs(rows[step, path, kind, statistic] - value) / value
+            worst[name_of] = max(worst[name_of], error)
+    deep = {
+        step
+        for step, _, kind, statistic in rows
+        if (kind, statistic) == ("activation_grad", "norm")
+    }
+    words = [status(worst[each], 0.0) for each in ("norm", "update", "clip_coefficient")]
+    title, know = KNOW[name]
+    depth = "yes" if deep == set(range(STEPS)) else "opaque"
+    return "| " + " | ".join([f"{title}, {size} processes", *words, depth, know]).rstrip() + " |"
+
+
+def test_the_page_is_what_the_tests_find(write_matrix):
+    lines = [row(size, name) for size, names in JOBS.items() for name in names]
+    found = "\n".join(["", COLUMNS, *lines, ""])
+    assert settle(found, last=True, write=write_matrix) == found
