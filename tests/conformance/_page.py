@@ -17,8 +17,8 @@ HEAD = """# What is exact where
 
 For each way to train: whether the norms that gradfuga records are those of the unscaled, pre-clip,
 accumulated gradient of that optimizer step, and of the weights' real update. Every row is a test
-in `tests/conformance` or `tests/distributed` that trains a small network and compares each step and each parameter with a
-plain float64 loop without gradfuga. This page is written by those tests
+in `tests/conformance` or `tests/distributed` that trains a small network and compares each step and
+each parameter with a plain float64 loop without gradfuga. This page is written by those tests
 (`python -m pytest tests/conformance tests/distributed --write-matrix`), and held to what they find.
 
 * **exact**: within {exact:.0e} of the truth, the rounding of float32.
