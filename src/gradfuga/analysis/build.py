@@ -157,7 +157,7 @@ def _turnovers(ratio: Floats, steps: tuple[int, ...]) -> Floats:
     out = np.zeros_like(ratio)
     for place in range(1, len(steps)):
         between = 0.5 * (ratio[place] + ratio[place - 1]) * (steps[place] - steps[place - 1])
-        out[place] = out[place - 1] + np.nan_to_num(between, posinf=0.0)
+        out[place] = out[place - 1] + np.nan_to_num(between, posinf=0.0, neginf=0.0)
     return out
 
 

@@ -221,12 +221,14 @@ def _standard_error(late: Floats) -> float:
     """Return the standard error of the mean of the last losses, robust to trend and outliers."""
     if late.size < 3:  # noqa: PLR2004
         return float(np.abs(late - late.mean()).max(initial=0.0)) or math.inf
+    size = float(np.abs(late).max())
+    late = late / (size or 1.0)  # the square of a loss of 1e200 would overflow
     steps = np.diff(late)
     mad = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / math.sqrt(2.0)
     x = np.arange(late.size)
     trend = np.polyval(np.polyfit(x, late, 1), x)
     spread = float((late - trend).std(ddof=1))
-    return 1.3 * max(mad, 0.7 * spread) / math.sqrt(late.size)
+    return size * 1.3 * max(mad, 0.7 * spread) / math.sqrt(late.size)
 
 
 def block_means(values: Floats) -> Floats:
