@@ -62,7 +62,8 @@ def probe(walk: Walk, chain: Chain) -> LagCurve | None:
         return None
     cuts = [numbers[place] for place in reversed(uses[1:-1])]  # the state before each earlier use
     try:
-        measured = _take_back(walk, chain, start, inside, cuts, numbers)
+        with np.errstate(all="ignore"):  # a gradient that explodes overflows, and inf says so
+            measured = _take_back(walk, chain, start, inside, cuts, numbers)
     except (RuntimeError, TypeError, NotImplementedError):
         return None
     if measured is None:
