@@ -7,6 +7,8 @@ from .exploding import DEAD, EXPLODING
 from .healthy_architectures import ARCHITECTURES
 from .healthy_losses import LOSSES
 from .healthy_training import LOOPS
+from .recurrent_healthy import HEALTHY_RECURRENT
+from .recurrent_sick import SICK_RECURRENT
 from .stalled import STALLED
 from .stalled_steps import SOUND_STEPS, STALLED_STEPS
 from .vanishing import VANISHING
@@ -21,4 +23,6 @@ MEMBERS: tuple[Member, ...] = (
     *ARCHITECTURES,
     *LOOPS,
     *SOUND_STEPS,
+    *SICK_RECURRENT,
+    *HEALTHY_RECURRENT,
 )
