@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from .child import WORKLOADS
 from .tools import TOOLS, Tool
 
 _ROOT = Path(__file__).parents[2]
-_PACKAGES = _ROOT / ".benchmarks" / "peers"
+_PACKAGES = Path(tempfile.gettempdir()) / "gradfuga-peers"
 _PAGE = _ROOT / "benchmarks" / "peers.md"
 
 

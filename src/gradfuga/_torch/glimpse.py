@@ -12,6 +12,7 @@ from torch.autograd.graph import Node
 from ..flow import base_name
 from .loss import LossTerm, read_term
 from .norms import Measured
+from .plain_loss import read_plain
 from .vocabulary import is_native
 
 # Losses that are one node, which keeps its target; reduced by themselves, or by what follows.
@@ -61,6 +62,10 @@ def glimpse(root: Tensor, loss: Measured) -> Glimpse | None:
 
 def _term(root: Tensor, loss: Measured) -> LossTerm | None:
     node = root.grad_fn
+    if isinstance(loss, float) and node is not None:
+        plain = read_plain(node, loss)
+        if plain is not None:
+            return plain
     for _ in range(_MOST_SCALINGS):
         if _is_one_of(node, _SCALINGS):
             node = _only(node)
@@ -71,7 +76,7 @@ def _term(root: Tensor, loss: Measured) -> LossTerm | None:
     term = read_term(node, torch.ones((), dtype=torch.float64, device=root.device), ())
     if term is None or node is root.grad_fn:
         return term
-    return read_term(node, loss / term.value, ())
+    return read_term(node, torch.as_tensor(loss / term.value), ())
 
 
 def _is_one_of(node: Node | None, names: frozenset[str]) -> bool:

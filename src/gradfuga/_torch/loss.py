@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, TypeVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -15,9 +16,14 @@ from .norms import Measured, settled
 from .sharding import whole
 from .spies import RootCall
 
+if TYPE_CHECKING:
+    from ..readings import Floats
+
+    Array = TypeVar("Array", Tensor, Floats)
+
 _MEAN, _SUM = 1, 2  # torch's codes for the reduction of a loss
 _MOST_COLUMNS = 65_536  # targets with more columns are pooled over all of them
-_LEAST = 1e-300  # so that one can divide by the weights of a batch that has none
+_LEAST = 1e-300  # lost beside any count or share, and yet one can divide by it
 _CONSTANT = 1e-13  # of the mean square: a variance below it is the rounding of constant targets
 _REWEIGHTINGS = 10  # of the best constant of a robust loss; each halves what is left, or better
 
@@ -39,24 +45,11 @@ class LossTerm:
     """
 
     family: str
-    value: Tensor
-    weight: Tensor
-    moments: Tensor
+    value: Measured
+    weight: Measured
+    moments: Tensor | Floats
     target: Tensor
     least: Tensor | float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """What the best constant prediction adds to the total loss.
-
-    Attributes:
-        pooled: over all targets seen so far.
-        here: on the targets of this batch, by the constant that is best for all seen so far.
-    """
-
-    pooled: Measured
-    here: Measured
 
 
 @final
@@ -64,40 +57,70 @@ class Constant:
 class TargetPool:
     """The targets of one loss term, pooled over the batches that were looked at."""
 
-    moments: Tensor | None = None
+    moments: Tensor | Floats | None = None
 
-    def add(self, term: LossTerm) -> Constant:
-        """Pool `term`'s targets; return what the best constant prediction adds to the loss.
+    def takes(self, term: LossTerm) -> bool:
+        """Whether `term` is one more batch of what was pooled so far."""
+        return self.moments is not None and self.moments.shape == term.moments.shape
+
+    def add(self, term: LossTerm) -> Measured:
+        """Pool `term`'s targets; return what the best constant for all adds to the loss here.
 
         The batch itself is part of the pool: the constant is fitted to it too, so that on average
-        no constant in time does better than `Constant.here`.
+        no constant in time does better than this.
         """
-        same = self.moments is not None and self.moments.shape == term.moments.shape
-        self.moments = self.moments + term.moments if same else term.moments  # type: ignore[operator]  # same implies a tensor
-        pooled, here = self.moments.to(torch.float64), term.moments.to(torch.float64)
-        weight = term.weight.to(torch.float64)
-        return Constant(
-            settled(_best(term.family, pooled, pooled) * weight),
-            settled(_best(term.family, here, pooled) * weight),
-        )
+        here = _on_host(term.moments)
+        self.moments = self.moments + here if self.takes(term) else here  # type: ignore[operator]  # takes implies moments
+        return _constant_loss(term, here, self.moments)
+
+    def constant(self, term: LossTerm) -> Measured:
+        """Return what the best constant adds to the loss over all targets seen so far."""
+        assert self.moments is not None
+        return _constant_loss(term, self.moments, self.moments)
 
 
-def _best(family: str, targets: Tensor, pool: Tensor) -> Tensor:
+def _on_host(moments: Tensor | Floats) -> Tensor | Floats:
+    """Return moments on the CPU as NumPy's: for a few numbers it takes a tenth of torch's time."""
+    if not isinstance(moments, Tensor):
+        return moments
+    moments = moments.to(torch.float64)
+    return moments.numpy() if moments.is_cpu else moments
+
+
+def _constant_loss(term: LossTerm, targets: Tensor | Floats, pool: Tensor | Floats) -> Measured:
+    weight = settled(term.weight) if isinstance(term.weight, Tensor) else term.weight
+    loss = _best(term.family, targets, pool) * weight  # type: ignore[type-var]  # both are on one side
+    return loss if isinstance(loss, Tensor) else float(loss)
+
+
+def _best(family: str, targets: Array, pool: Array) -> Measured:
     """Return the mean loss on `targets` of the constant that is best for `pool`; both moments."""
+    loss: Measured
     if family == "classes":
-        share = pool / pool.sum().clamp_min(_LEAST)
-        return torch.xlogy(targets, share).sum().neg() / targets.sum().clamp_min(_LEAST)
+        share = pool / (pool.sum() + _LEAST)
+        loss = -(targets * _log(share)).sum() / (targets.sum() + _LEAST)
+        return loss
+    count = targets[0] + _LEAST
     if family == "robust":
-        return targets[1] / targets[0].clamp_min(1)
-    count = targets[0].clamp_min(1)
-    best, mean = pool[1] / pool[0].clamp_min(1), targets[1] / count
+        loss = targets[1] / count
+        return loss
+    best, mean = pool[1] / (pool[0] + _LEAST), targets[1] / count
     if family == "binary":
-        best = best.clamp(0, 1)
-        return (torch.xlogy(mean, best) + torch.xlogy(1 - mean, 1 - best)).mean().neg()
+        best = best.clip(0, 1)
+        loss = -(mean * _log(best) + (1 - mean) * _log(1 - best)).mean()
+        return loss
     square = targets[2] / count
-    variance = square - mean.square()
-    variance = torch.where(variance > _CONSTANT * square, variance, 0.0)
-    return (variance + (mean - best).square()).mean()
+    variance = square - mean * mean
+    varies = variance > _CONSTANT * square
+    loss = (variance * varies + (mean - best) ** 2).mean()
+    return loss
+
+
+def _log(share: Array) -> Array:
+    """Return log(share), finite at 0: a share is 0 only where what it multiplies is 0 too."""
+    logarithm = Tensor.log if isinstance(share, Tensor) else np.log  # type: ignore[redundant-expr]  # mypy looks at one kind at a time
+    log: Array = logarithm(share + _LEAST)
+    return log
 
 
 def read_term(node: Node, grad_output: Tensor, calls: Sequence[RootCall]) -> LossTerm | None:

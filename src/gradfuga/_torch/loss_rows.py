@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable
 from typing import final
 
+from torch import Tensor
+
 from .._types import Kind
 from ..flow import FlowGraph
 from .glimpse import Glimpse, is_due
@@ -51,12 +53,13 @@ class LossRows:
             value = float(term.value) / scale
             if not math.isfinite(value):
                 continue  # its gradient broke, not the loss: left to the part that is not read
-            constant = self._pools.setdefault(path, TargetPool()).add(term)
-            pooled = float(constant.pooled) / scale
+            pool = self._pools.setdefault(path, TargetPool())
+            here = float(pool.add(term)) / scale
+            pooled = float(pool.constant(term)) / scale
             self._recorder.add(step, path, Kind.LOSS, "value", value)
             self._recorder.add(step, path, Kind.LOSS, "baseline", pooled)
             seen, baseline = seen + value, baseline + pooled
-            gain += float(constant.here) / scale - value
+            gain += here - value
             least += float(term.least) / scale
         unread = total - seen
         if abs(unread) < _ROUNDING * abs(total):
@@ -81,7 +84,8 @@ class LossRows:
         started = time.perf_counter()
         self._looked_at = step
         term, pool = found.term, next(iter(self._pools.values()))
-        if pool.moments is not None and pool.moments.shape == term.moments.shape:
-            gain = settled(pool.add(term).here - term.value)
+        if pool.takes(term):
+            gain = pool.add(term) - term.value
+            gain = settled(gain) if isinstance(gain, Tensor) else gain
             self._recorder.add(step, "loss", Kind.LOSS, "gain", unscaled(gain, scaled))
         return found.seconds + time.perf_counter() - started

@@ -94,7 +94,7 @@ class Training:
     @property
     def wants_glimpse(self) -> bool:
         """Whether the targets of the coming step are worth a look, and known how to be read."""
-        return self.tapes.losses.wants_glimpse(self.steps)
+        return self.tapes.losses.wants_glimpse(self.steps) and self.cadence.affords_glimpse
 
     @property
     def wants_sources(self) -> bool:
