@@ -10,9 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 
 _DTENSOR = "torch.distributed.tensor"
+_PLAIN = frozenset({Tensor, nn.Parameter})  # what nearly all are: told apart without an isinstance
 
 
 def _is_spread(tensor: Tensor) -> bool:
+    if type(tensor) in _PLAIN:
+        return False
     module = sys.modules.get(_DTENSOR)  # not imported for programs that have no such tensors
     return module is not None and isinstance(tensor, module.DTensor)
 
