@@ -48,13 +48,12 @@ def norms(tensors: Sequence[Tensor]) -> list[Measured]:
     """Return the L2 norms of many tensors, fused by device and dtype, in their order."""
     out: list[Measured] = [0.0] * len(tensors)
     values = [dense(tensor) for tensor in tensors]
-    if all(value.dtype is torch.float32 and value.is_cpu for value in values):
+    if values and all(value.dtype is torch.float32 and value.is_cpu for value in values):
         measured = torch._foreach_norm(values)  # noqa: SLF001 (as torch.nn.utils)
-        numbers = [value.item() for value in measured]
-        for place, number in enumerate(numbers):
-            if not _SMALL < number < _LARGE:
-                numbers[place] = norm(values[place])
-        return numbers
+        for place, value in enumerate(measured):
+            size: float = value.item()
+            out[place] = size if _SMALL < size < _LARGE else norm(values[place])
+        return out
     here: list[int] = []
     elsewhere: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for place, value in enumerate(values):
