@@ -81,7 +81,7 @@ def _elements(family: str, node: Node, target: Tensor, loss: float) -> LossTerm 
     if weight is None or not 0 < target.numel() <= _MOST_VALUES:
         return None
     values = target.detach().numpy().astype(np.float64)
-    columns: Floats = values.reshape(len(values) if values.ndim > 1 else -1, -1)
+    columns: Floats = values.reshape(len(values) if values.ndim > 1 else values.size, -1)
     moments = np.empty((3, columns.shape[1]))
     moments[0] = len(columns)
     np.add.reduce(columns, axis=0, out=moments[1])
