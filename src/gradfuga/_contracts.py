@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from ._types import Finding
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor
 
-    from ._types import Diagnosis, Edit, Finding, Role, Safety
+    from ._types import Axis, Diagnosis, Edit, Evidence, Role, Safety, Severity, SourceLine
     from .analysis.case import Case
     from .readings import Readings
 
@@ -81,6 +83,32 @@ class AbstractRule(ABC):
     @abstractmethod
     def check(self, case: Case) -> Iterable[Finding]:
         """Return what the rule finds in `case`: nothing, where there is nothing."""
+
+    def finding(
+        self,
+        *,
+        severity: Severity,
+        message: str,
+        axis: Axis | None = None,
+        paths: tuple[str, ...] = (),
+        source: tuple[SourceLine, ...] = (),
+        evidence: tuple[Evidence, ...] = (),
+        log_gain: float = 0.0,
+    ) -> Finding:
+        """Return a finding of this rule: its code, name, role and cause, and what is given."""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            role=self.role,
+            severity=severity,
+            message=message,
+            axis=axis,
+            paths=paths,
+            source=source,
+            evidence=evidence,
+            log_gain=log_gain,
+            cause=self.cause,
+        )
 
 
 class AbstractRemedy(ABC):

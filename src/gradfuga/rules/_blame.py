@@ -95,10 +95,7 @@ class AbstractBlame(AbstractRule):
             share=blame.share,
         )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.SERIOUS if blame.share >= _MAIN_SHARE else Severity.MILD,
                 axis=Axis.DEPTH,
                 message=message,
@@ -106,7 +103,6 @@ class AbstractBlame(AbstractRule):
                 source=source,
                 evidence=(*self.evidence(case, blame), claim),
                 log_gain=blame.decades,
-                cause=self.cause,
             ),
         )
 

@@ -100,10 +100,7 @@ def dead_finding(
 
     `text` may name the ``{layers}`` and the ``{activation}`` of the first.
     """
-    return Finding(
-        code=rule.code,
-        name=rule.name,
-        role=rule.role,
+    return rule.finding(
         severity=Severity.SERIOUS,
         axis=Axis.DEPTH,
         message=text.format(
@@ -122,5 +119,4 @@ def dead_finding(
             )
             for path in found.paths[:_MOST_EVIDENCE]
         ),
-        cause=rule.cause,
     )

@@ -24,10 +24,7 @@ def time_finding(
     log_gain: float = 0.0,
 ) -> Finding:
     """Return what `rule` says of the recurrence that `profile` describes."""
-    return Finding(
-        code=rule.code,
-        name=rule.name,
-        role=rule.role,
+    return rule.finding(
         severity=severity,
         message=message,
         axis=Axis.TIME,
@@ -35,7 +32,6 @@ def time_finding(
         source=lines_of(case, profile.path),
         evidence=evidence,
         log_gain=log_gain,
-        cause=rule.cause,
     )
 
 

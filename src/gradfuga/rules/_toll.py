@@ -35,14 +35,10 @@ def toll_finding(
     rule: AbstractRule, case: Case, toll: Toll, *, message: str, evidence: Evidence
 ) -> Finding:
     """Return what `rule` says of `toll`."""
-    return Finding(
-        code=rule.code,
-        name=rule.name,
-        role=rule.role,
+    return rule.finding(
         severity=Severity.SERIOUS,
         message=message,
         paths=toll.paths[:_MOST_PATHS],
         source=case.source_of(toll.paths),
         evidence=(evidence,),
-        cause=rule.cause,
     )

@@ -127,17 +127,13 @@ class AttentionCollapse(AbstractBlame):
         )
         message += rest.format(number=plain(shut.observed))
         paths = tuple(pair[0].path for pair in collapsed)
-        return Finding(
-            code=self.code,
-            name=self.name,
-            role=self.role,
+        return self.finding(
             severity=Severity.SERIOUS,
             axis=Axis.DEPTH,
             message=message,
             paths=paths[:MOST_PATHS],
             source=case.source_of(paths),
             evidence=tuple(each for pair in collapsed[:2] for each in pair),
-            cause=self.cause,
         )
 
 

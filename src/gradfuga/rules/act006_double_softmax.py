@@ -60,10 +60,7 @@ class DoubleSoftmax(AbstractRule):
             "logits. Leave the softmax out of the model."
         ).format(layer=twice.path)
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.FATAL,
                 message=message,
                 paths=(twice.path,),
@@ -78,7 +75,6 @@ class DoubleSoftmax(AbstractRule):
                         math.nan,
                     ),
                 ),
-                cause=self.cause,
             ),
         )
 

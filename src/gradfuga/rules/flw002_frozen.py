@@ -60,10 +60,7 @@ class Frozen(AbstractRule):
             "free cannot learn the task."
         ).format(count=len(part.paths), of=part.of, paths=quoted(part.paths))
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.SERIOUS,
                 message=message,
                 paths=part.paths[:8],
@@ -77,7 +74,6 @@ class Frozen(AbstractRule):
                         self.share,
                     ),
                 ),
-                cause=self.cause,
             ),
         )
 

@@ -98,16 +98,12 @@ class TargetScale(AbstractRule):
     def _finding(
         self, case: Case, output: Op, term: str, message: str, evidence: Evidence
     ) -> Finding:
-        return Finding(
-            code=self.code,
-            name=self.name,
-            role=self.role,
+        return self.finding(
             severity=Severity.SERIOUS,
             message=message,
             paths=(output.path,),
             source=case.source_of((term,)),
             evidence=(evidence,),
-            cause=self.cause,
         )
 
 

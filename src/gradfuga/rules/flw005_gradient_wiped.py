@@ -59,10 +59,7 @@ class GradientWiped(AbstractRule):
             "clears it before the step. Call zero_grad() before loss.backward(), not after it."
         )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.SERIOUS,
                 message=message,
                 evidence=(
@@ -70,7 +67,6 @@ class GradientWiped(AbstractRule):
                         "optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", wiped[-1], 0.0, 1.0
                     ),
                 ),
-                cause=self.cause,
             ),
         )
 

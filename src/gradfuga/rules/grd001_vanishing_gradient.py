@@ -86,10 +86,7 @@ class VanishingGradient(AbstractRule):
             factor=times(below[0].decades),
         )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=severity_of_symptom(case),
                 axis=Axis.DEPTH,
                 message=message,

@@ -76,10 +76,7 @@ class ExplodingGradient(AbstractRule):
             factor=times(above[0].decades),
         )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.FATAL if broken else severity_of_symptom(case),
                 axis=Axis.DEPTH,
                 message=message,

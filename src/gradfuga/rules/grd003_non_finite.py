@@ -61,10 +61,7 @@ class NonFinite(AbstractRule):
         else:
             message = _("The gradient of '{layer}' became NaN or infinite at step {step}.")
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.FATAL,
                 message=message.format(step=step, layer=paths[0] if paths else "?"),
                 paths=paths[:8],

@@ -66,10 +66,7 @@ class ForwardCollapse(AbstractRule):
         evidence = tuple(each for each in (faded, uniform) if each is not None)
         paths = tuple(dict.fromkeys(each.path for each in evidence))
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=severity_of_symptom(case),
                 axis=Axis.DEPTH,
                 message=_message(faded, uniform),

@@ -97,10 +97,7 @@ class StarvedLayer(AbstractRule):
             most=plain(most.feed),
         )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=severity_of_symptom(case),
                 axis=Axis.DEPTH,
                 message=message,

@@ -80,10 +80,7 @@ class BatchCancellation(AbstractRule):
             "leave {chance}."
         ).format(head=head.path, observed=plain(coherence), batch=batch, chance=plain(chance))
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.SERIOUS,
                 message=message,
                 paths=(head.path,),

@@ -69,10 +69,7 @@ class NoProgress(AbstractRule):
             "the network has learned nothing about its inputs."
         ).format(loss=plain(last), baseline=plain(progress.baseline))
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.FATAL,
                 message=message,
                 evidence=(

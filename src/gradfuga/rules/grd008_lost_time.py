@@ -64,10 +64,7 @@ class LostTime(AbstractRule):
             "initialisation may save that time."
         ).format(lost=lost, steps=round(lost * case.total_steps), limit=times(REACH_LIMIT))
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.MILD,
                 axis=Axis.DEPTH,
                 message=message,

@@ -71,10 +71,7 @@ class DeadUnits(AbstractRule):
         ).format(count=len(dead), share=dead[0][1], layers=quoted(paths[:1]))
         step = late_steps(case)[-1]
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.MILD,
                 message=message,
                 paths=paths,

@@ -60,17 +60,13 @@ class ZeroInitialization(AbstractRule):
         ).format(layers=quoted(paths))
         weight = found[paths[0]]
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.SERIOUS,
                 axis=Axis.DEPTH,
                 message=message,
                 paths=paths[:MOST_PATHS],
                 source=tuple(dict.fromkeys((*case.source_of(paths), *built_lines(case, paths)))),
                 evidence=(Evidence(weight, Kind.WEIGHT, "norm", case.steps[0], 0.0, 1.0),),
-                cause=self.cause,
             ),
         )
 

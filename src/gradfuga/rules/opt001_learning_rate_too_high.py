@@ -152,10 +152,7 @@ class LearningRateTooHigh(AbstractRule):
         end = step or case.total_steps
         seen = peak if math.isfinite(peak) else last
         evidence.append(Evidence("loss", Kind.LOSS, "value", end, seen, first))
-        return Finding(
-            code=self.code,
-            name=self.name,
-            role=self.role,
+        return self.finding(
             severity=Severity.SERIOUS,
             message=message.format(
                 rate=plain(rate) if math.isfinite(rate) else "?",
@@ -169,7 +166,6 @@ class LearningRateTooHigh(AbstractRule):
             paths=paths[:8],
             source=case.source_of(paths),
             evidence=tuple(evidence),
-            cause=self.cause,
         )
 
 

@@ -89,10 +89,7 @@ class LearningRateTooLow(AbstractRule):
             feed=plain(best.feed),
         )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.SERIOUS,
                 message=message,
                 paths=(best.path,),
@@ -107,7 +104,6 @@ class LearningRateTooLow(AbstractRule):
                         rate * self.fed / best.feed if best.feed > 0.0 else math.nan,
                     ),
                 ),
-                cause=self.cause,
             ),
         )
 

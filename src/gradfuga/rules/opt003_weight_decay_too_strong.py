@@ -86,15 +86,11 @@ class WeightDecayTooStrong(AbstractRule):
                     Evidence(each.path, Kind.WEIGHT, "decay_pull", each.step, each.pull, 1.0)
                 )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.SERIOUS,
                 message=message,
                 paths=tuple(each.path for each in found[:8]),
                 evidence=tuple(evidence),
-                cause=self.cause,
             ),
         )
 

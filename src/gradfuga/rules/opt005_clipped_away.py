@@ -82,10 +82,7 @@ class ClippedAway(AbstractRule):
             unclipped=plain(best.feed / coefficient),
         )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.SERIOUS,
                 message=message,
                 evidence=(
@@ -100,7 +97,6 @@ class ClippedAway(AbstractRule):
                     Evidence(best.path, Kind.UPDATE, "feed", step, best.feed, self.fed),
                     *_largest_share(case, step),
                 ),
-                cause=self.cause,
             ),
         )
 

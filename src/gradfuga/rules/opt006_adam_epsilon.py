@@ -77,10 +77,7 @@ class AdamEpsilon(AbstractRule):
             feed=plain(best.feed),
         )
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role,
+            self.finding(
                 severity=Severity.SERIOUS,
                 message=message,
                 evidence=(
@@ -94,7 +91,6 @@ class AdamEpsilon(AbstractRule):
                     ),
                     Evidence(best.path, Kind.UPDATE, "feed", step, best.feed, self.fed),
                 ),
-                cause=self.cause,
             ),
         )
 
