@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .._edits import Initialize, SetBias, SwapActivation
 from .._errors import MissingExtraError
@@ -16,8 +17,13 @@ from ..experiment import ArmKind, PatchedFile, Treatment
 from ..flow import FlowGraph, OpRole
 from .scratch import Place
 
+if TYPE_CHECKING:
+    from ..patch.source import Patch
+
 MOST_FILES = 60  # chosen: a project of more is searched where the script looks first
 Lines = Mapping[str, AbstractSet[int]]  # by a file's path within the project
+# What became of a text, by its file's name, edits and lines: candidates share most of their edits.
+Made = dict[tuple[str, str, tuple[Edit, ...], frozenset[int]], "Patch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,12 @@ def demand_libcst() -> None:
 
 
 def patches(
-    treatment: Treatment, place: Place, files: Sequence[str], graph: FlowGraph
+    treatment: Treatment,
+    place: Place,
+    files: Sequence[str],
+    graph: FlowGraph,
+    *,
+    made: Made | None = None,
 ) -> tuple[SourcePatch, ...]:
     """Write a treatment into the user's files: at the lines where it acts, and wherever it fits.
 
@@ -68,6 +79,7 @@ def patches(
         place: the project.
         files: its files that the script runs, by path within the project, the script first.
         graph: of the untreated run; it knows the lines.
+        made: what was patched before, and is added to.
 
     Returns:
         The distinct patches, the one to be tried first in front; one of them at least.
@@ -84,7 +96,7 @@ def patches(
     }  # fmt: skip
     found: list[SourcePatch] = []
     for where in (named, {}) if named else ({},):
-        patch = _patch(edits, place, texts, where)
+        patch = _patch(edits, place, texts, where, {} if made is None else made)
         if all(patch.files != other.files for other in found):
             found.append(patch)
     return tuple(found)
@@ -129,11 +141,9 @@ def _lines_of(edits: Sequence[Edit], graph: FlowGraph, place: Place) -> dict[str
 
 
 def _patch(
-    edits: Sequence[Edit], place: Place, texts: Mapping[str, str], lines: Lines
+    edits: Sequence[Edit], place: Place, texts: Mapping[str, str], lines: Lines, made: Made
 ) -> SourcePatch:
     """Give each edit to the named files that have a place for it, else to the first that has."""
-    from ..patch.source import patch_source  # noqa: PLC0415 (LibCST is an extra)
-
     chosen: dict[str, list[Edit]] = {}
     unplaced: list[tuple[Edit, str]] = []
     for edit in edits:
@@ -141,7 +151,7 @@ def _patch(
         for name in sorted(texts, key=lambda name: name not in lines):
             if taken and name not in lines:
                 break
-            alone = patch_source(texts[name], name, [edit], lines=lines.get(name, ()))
+            alone = _patched(texts[name], name, (edit,), lines, made)
             whys += [why for _edit, why in alone.unplaced]
             if alone.placed:
                 chosen.setdefault(name, []).append(edit)
@@ -150,11 +160,22 @@ def _patch(
             unplaced.append((edit, whys[0] if whys else _("No file of yours can be read.")))
     changed = {}
     for name, own in chosen.items():
-        patch = patch_source(texts[name], name, own, lines=lines.get(name, ()))
+        patch = _patched(texts[name], name, tuple(own), lines, made)
         unplaced += patch.unplaced
         if patch.source != texts[name]:
             changed[name] = (texts[name], patch.source)
     return _joined(changed, place, unplaced)
+
+
+def _patched(source: str, name: str, edits: tuple[Edit, ...], lines: Lines, made: Made) -> Patch:
+    """Patch one file, once."""
+    from ..patch.source import patch_source  # noqa: PLC0415 (LibCST is an extra)
+
+    here = frozenset(lines.get(name, ()))
+    key = source, name, edits, here
+    if key not in made:
+        made[key] = patch_source(source, name, edits, lines=here)
+    return made[key]
 
 
 def _joined(

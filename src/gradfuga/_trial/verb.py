@@ -23,7 +23,7 @@ from .bench import UNTREATED, Bench
 from .budget import DEFAULT, FEWEST_STEPS, OBSERVED, Budget, plan
 from .candidates import treatments_for
 from .decision import as_good, compare, promising
-from .patching import SourcePatch, demand_libcst, patches
+from .patching import Made, SourcePatch, demand_libcst, patches
 from .reasons import limits, too_small, why_interrupted, why_nothing
 from .reproduction import Reproduction, reproduce, unrun
 from .request import Request
@@ -123,6 +123,7 @@ class _Course:
         self._winner: Arm | None = None
         self._wanted = patch
         self._ways: dict[Treatment, tuple[SourcePatch, ...]] = {}
+        self._made: Made = {}
         self._change: Reproduction | None = None
 
     def run(self, treatments: Sequence[Treatment] | None) -> Trial:
@@ -294,8 +295,8 @@ class _Course:
             trainings, judged = self._trainings, self._training
             graph = trainings[judged].graph if trainings else FlowGraph()
             self._ways[treatment] = patches(
-                treatment, self._place, self._first.files, graph
-            )  # fmt: skip
+                treatment, self._place, self._first.files, graph, made=self._made
+            )
         return self._ways[treatment]
 
     def _marked(self, treatment: Treatment) -> Treatment:
