@@ -88,6 +88,25 @@ def detached_trunk(seed: int, *, repaired: bool = False) -> float:
         return class_progress(model(inputs)["logits"], labels)
 
 
+def code_through_a_list(seed: int, *, repaired: bool = False) -> float:
+    """A code of two numbers goes through Python lists: the head learns a little, the encoder nothing."""
+    torch.manual_seed(seed)
+    x, y = digits()
+    encoder = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2), nn.Tanh())
+    classifier = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = torch.optim.Adam([*encoder.parameters(), *classifier.parameters()], 1e-2)
+    for _ in range(20):
+        for pick in torch.randperm(len(x)).split(64):
+            code = encoder(x[pick])
+            code = code if repaired else torch.tensor(code.tolist())
+            loss = F.cross_entropy(classifier(code), y[pick])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        return class_progress(classifier(encoder(x)), y)
+
+
 def optimizer_of_another_model(seed: int, *, repaired: bool = False) -> float:
     """The model is built anew after its optimizer, which goes on holding the old one's weights."""
     torch.manual_seed(seed)
@@ -245,6 +264,7 @@ STALLED: tuple[Member, ...] = tuple(
         (tiny_learning_rate, ("stalled",), ("learning_rate_too_low",), 0.6),
         (frozen_by_a_typo, ("stalled",), ("frozen",), 0.6),
         (detached_trunk, ("stalled",), ("disconnected",), 0.35),
+        (code_through_a_list, ("stalled",), ("disconnected",), 0.6),
         (optimizer_of_another_model, ("stalled",), ("disconnected",), 0.6),
         (random_labels, ("stalled", "inconclusive"), ("data_or_labels",), 0.6),
         (never_zeroed, ("stalled", "dead_units"), ("gradients_not_zeroed",), 0.6),

@@ -158,7 +158,8 @@ def _informed(case: Case) -> Judgement:
         return _healthy(case)
     if symptom_stays and starved_layers(case):
         return _starves(case, Severity.SERIOUS, start_high)
-    if progress.poor and training_share(case) < HALF_OF_THE_MODEL:
+    idle = training_share(case) < HALF_OF_THE_MODEL or unreached_share(case) >= HALF_OF_THE_MODEL
+    if progress.poor and idle:
         return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.NOT_TRAINED)
     if progress.poor and _stopped(case):
         return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.STOPPED)

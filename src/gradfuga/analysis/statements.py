@@ -78,7 +78,7 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "The network does not learn: its weights have not moved since step {stopped}."
         ),
         Why.NOT_TRAINED: _(
-            "The network does not learn: most of its weights take no part in the training."
+            "The network does not learn: half of its weights or more take no part in the training."
         ),
         Why.HELD_BACK: _(
             "The network does not learn: most of each step is lost on its way from the gradient to "

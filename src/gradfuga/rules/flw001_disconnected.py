@@ -17,7 +17,7 @@ Evidence
 
 Known limits
     A part that is used on rare batches only may be missed by the samples. In a network that
-    learns, unreached weights are a note: a pooler or a head that is not in use is no illness.
+    learns what it can, unreached weights are a note: a pooler or a head that is not in use is no illness.
     Activations, layers and softmaxes that let nothing through have rules of their own.
 
 References
@@ -61,7 +61,7 @@ class Disconnected(AbstractRule):
         part = unreached(case)
         if part.share < self.share or not part.paths:
             return
-        sick = learns_nothing(case) or not case.progress.known
+        sick = _fails(case)
         text = (
             _("The loss reaches none of the {of} weights that the optimizer holds.")
             if len(part.paths) == part.of
@@ -101,7 +101,7 @@ class Disconnected(AbstractRule):
     def _finding(
         self, case: Case, message: str, paths: tuple[str, ...], evidence: Evidence
     ) -> Finding:
-        sick = learns_nothing(case) or not case.progress.known
+        sick = _fails(case)
         return Finding(
             code=self.code,
             name=self.name,
@@ -113,6 +113,11 @@ class Disconnected(AbstractRule):
             evidence=(evidence,),
             cause=self.cause if sick else "",
         )
+
+
+def _fails(case: Case) -> bool:
+    progress = case.progress
+    return learns_nothing(case) or progress.poor or not progress.known
 
 
 RULE = Disconnected()
