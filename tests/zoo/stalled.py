@@ -89,7 +89,7 @@ def detached_trunk(seed: int, *, repaired: bool = False) -> float:
 
 
 def code_through_a_list(seed: int, *, repaired: bool = False) -> float:
-    """A code of two numbers goes through Python lists: the head learns a little, the encoder nothing."""
+    """A code of two numbers goes through Python lists: the encoder learns nothing."""
     torch.manual_seed(seed)
     x, y = digits()
     encoder = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2), nn.Tanh())

@@ -17,8 +17,8 @@ Evidence
 
 Known limits
     A part that is used on rare batches only may be missed by the samples. In a network that
-    learns what it can, unreached weights are a note: a pooler or a head that is not in use is no illness.
-    Activations, layers and softmaxes that let nothing through have rules of their own.
+    learns what it can, unreached weights are a note: a pooler or a head that is not in use is no
+    illness. Activations, layers and softmaxes that let nothing through have rules of their own.
 
 References
     PyTorch documentation, Autograd mechanics (locally disabling gradient computation).
