@@ -100,7 +100,7 @@ PLACES = [
     (tape_rows, "build_graph"),
     (training, "names_of"),
     (parameter_rows, "attenuation"),
-    (parameter_rows, "update_norms"),
+    (parameter_rows, "updates"),
 ]
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from .._types import Kind
 from .norms import Measured, resolve
 from .parameter_rows import Column, Tier
 from .parts import Parts
@@ -33,6 +34,7 @@ AGREED_EVERY = 64
 # How the parts of a parameter add up: squares of norms, counts; all else are shares of values.
 _NORMS = frozenset({"norm", "wanted_norm"})
 _COUNTS = frozenset({"nonfinite", "varying"})
+_PEAK = "max_abs"  # the largest part's; a NaN, which cannot be compared, counts as infinite
 
 _PART = "the exchange between processes"
 
@@ -125,30 +127,57 @@ class Team:
         losses, self._losses = self._losses, []
         values = resolve([loss for _, loss in losses])
         columns = _columns(tier) if tier is not None and self.sharded else []
-        parts = [self._contribution(each) for each in columns]
-        message = [float(proposal) if self.first else 0.0, 1.0, *values]
-        summed = self._summed([*message, *chain.from_iterable(parts)])
+        added = [each for each in columns if each.statistic != _PEAK]
+        parts = [self._contribution(each) for each in added]
+        peaked = len(added) < len(columns)
+        message = [float(proposal) if self.first else 0.0, 1.0, float(peaked), *values]
+        summed = self._reduced([*message, *chain.from_iterable(parts)], dist.ReduceOp.SUM)
         if summed is None:
             self._losses = losses
             return None
         self._next, size = int(summed[0]), summed[1]
+        start = len(message) - len(values)
         means = [
             (step, total / size)
-            for (step, _), total in zip(losses, summed[2 : len(message)], strict=True)
+            for (step, _), total in zip(losses, summed[start : len(message)], strict=True)
         ]
         if tier is None or not columns:
             return Agreement(means, tier)
-        width, rest = len(self._held), summed[len(message) :]
-        rows = [rest[start : start + width] for start in range(0, len(rest), width)]
-        wholes = [_completed(*pair) for pair in zip(columns, rows, strict=True)]
+        wholes = [
+            _completed(*pair)
+            for pair in zip(added, self._rows(summed[len(message) :]), strict=True)
+        ]
         *recorded, given, stale = wholes
-        return Agreement(means, Tier(dict(zip(tier.columns, recorded, strict=True)), given, stale))
+        keys = [key for key in tier.columns if key[1] != _PEAK]
+        whole: dict[tuple[Kind, str], Column] = dict(zip(keys, recorded, strict=True))
+        if summed[2] == size:  # a process that could not read its tape has none to compare
+            whole |= self._largest(tier)
+        return Agreement(means, Tier(whole, given, stale))
 
-    def _summed(self, message: Sequence[float]) -> list[float] | None:
+    def _rows(self, values: Sequence[float]) -> list[Sequence[float]]:
+        """Return the values of each column apart."""
+        width = len(self._held)
+        return [values[start : start + width] for start in range(0, len(values), width)]
+
+    def _largest(self, tier: Tier) -> dict[tuple[Kind, str], Column]:
+        """Return the columns of largest values, over all parts; none if nobody answers."""
+        mine = {key: column for key, column in tier.columns.items() if key[1] == _PEAK}
+        values = chain.from_iterable(_known(column) for column in mine.values())
+        message = [value if value == value else math.inf for value in values]  # noqa: PLR0124
+        found = self._reduced(message, dist.ReduceOp.MAX)
+        if found is None:
+            return {}
+        rows = zip(mine.items(), self._rows(found), strict=True)
+        return {key: _where_known(column, row) for (key, column), row in rows}
+
+    def _reduced(
+        self, message: Sequence[float], how: dist.ReduceOp.RedOpType
+    ) -> list[float] | None:
         if self._group is None:
             return None
         summed = torch.tensor(message, dtype=torch.float64)
         options = dist.distributed_c10d.AllreduceOptions()
+        options.reduceOp = dist.ReduceOp(how)
         options.timeout = PATIENCE
         try:
             self._group.allreduce([summed], options).wait()
@@ -160,7 +189,7 @@ class Team:
 
     def _contribution(self, column: _Named) -> list[float]:
         """Return what this process adds: squares of norms, counts, or parts of a share."""
-        values = resolve([0.0 if value is None else value for value in column.values])
+        values = _known(column.values)
         if column.statistic in _NORMS:
             values = [value * value for value in values]
         elif column.statistic not in _COUNTS:
@@ -187,9 +216,17 @@ def _columns(tier: Tier) -> list[_Named]:
     return [*recorded, _Named("norm", tier.given), _Named("norm", tier.stale)]
 
 
+def _known(column: Column) -> list[float]:
+    return resolve([0.0 if value is None else value for value in column])
+
+
 def _completed(column: _Named, summed: Sequence[float]) -> list[float | None]:
     wholes = [math.sqrt(value) for value in summed] if column.statistic in _NORMS else summed
-    pairs = zip(column.values, wholes, strict=True)
+    return _where_known(column.values, wholes)
+
+
+def _where_known(column: Column, wholes: Sequence[float]) -> list[float | None]:
+    pairs = zip(column, wholes, strict=True)
     return [None if part is None else value for part, value in pairs]
 
 

@@ -18,9 +18,10 @@ from .parameters import (
     adagrad_shares,
     attenuation,
     nonfinite_count,
-    update_norms,
+    updates,
     zero_share,
 )
+from .peaks import peaks
 from .recorder import Key, Recorder
 from .rounding import swallowed_shares
 from .scaling import Scaled, unscaled
@@ -75,11 +76,21 @@ def measure_tier(
         unscaled(seen[id(p)].norm, scaled) if id(p) in seen else given for p, given in held
     ]
     columns[Kind.WEIGHT, "norm"] = norms(before.weights)
+    # only beside a tape: it would add a fifth to what the parameters alone cost
+    peaked = any(each.peak is not None for each in seen.values())
+    if peaked:
+        columns[Kind.WEIGHT_GRAD, "max_abs"] = [
+            _seen_peak(seen.get(id(p)), scaled) for p in parameters
+        ]
+        columns[Kind.WEIGHT, "max_abs"] = peaks(before.weights)
     if any(weight.element_size() < _FLOAT32_BYTES for weight in before.weights):
         shares, wanted = swallowed_shares(optimizer, before)
         columns[Kind.UPDATE, "swallowed"] = shares
         columns[Kind.UPDATE, "wanted_norm"] = wanted
-    columns[Kind.UPDATE, "norm"] = update_norms(before)
+    moved = updates(before)
+    columns[Kind.UPDATE, "norm"] = norms(moved)
+    if peaked:
+        columns[Kind.UPDATE, "max_abs"] = peaks(moved)
     gradients = [(p.grad, given) for p, given in held]
     columns[Kind.WEIGHT_GRAD, "zero_fraction"] = [
         None if gradient is None else zero_share(gradient) for gradient, _ in gradients
@@ -94,6 +105,11 @@ def measure_tier(
         columns[Kind.UPDATE, "adagrad_share"] = decayed
     left = [unscaled(stale.get(id(p), 0.0), scaled) for p in parameters]
     return Tier(columns, before.gradient, left)
+
+
+def _seen_peak(seen: SeenGradient | None, scaled: Scaled | None) -> Measured | None:
+    """Return the largest |value| of a gradient as the backward pass left it, None where unknown."""
+    return None if seen is None or seen.peak is None else unscaled(seen.peak, scaled)
 
 
 @final

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .joined import AnyOptimizer
 from .norms import Measured, dense, norms
+from .peaks import peaks
 from .sharding import local
 
 # A mean share over this many values has a standard error of at most 0.016, as a rule far less.
@@ -44,11 +45,13 @@ class SeenGradient:
     """|gradient| of one parameter as a backward pass left it.
 
     `tensor` and `version` tell whether the gradient is still that: clipping changes it in place.
+    `peak` is its largest absolute value, where that was asked for.
     """
 
     tensor: weakref.ref[Tensor]
     version: int
     norm: Measured
+    peak: Measured | None = None
 
     def is_still(self, gradient: Tensor) -> bool:
         """Whether `gradient` is the tensor that was measured, unchanged."""
@@ -67,13 +70,17 @@ def trainable(optimizer: AnyOptimizer) -> tuple[Tensor, ...]:
 
 
 @torch.no_grad()
-def see_gradients(parameters: Iterable[Tensor]) -> dict[int, SeenGradient]:
+def see_gradients(
+    parameters: Iterable[Tensor], *, with_peaks: bool = False
+) -> dict[int, SeenGradient]:
     """Measure the gradients that are there, by the identity of their parameter."""
     held = [(id(p), local(gradient)) for p in parameters if (gradient := p.grad) is not None]
-    measured = norms([gradient for _, gradient in held])
+    gradients = [gradient for _, gradient in held]
+    measured = norms(gradients)
+    largest = peaks(gradients) if with_peaks else [None] * len(gradients)
     return {
-        key: SeenGradient(weakref.ref(gradient), gradient._version, norm)  # noqa: SLF001
-        for (key, gradient), norm in zip(held, measured, strict=True)
+        key: SeenGradient(weakref.ref(gradient), gradient._version, norm, peak)  # noqa: SLF001
+        for (key, gradient), norm, peak in zip(held, measured, largest, strict=True)
     }
 
 
@@ -151,12 +158,12 @@ def kept(copies: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 @torch.no_grad()
-def update_norms(before: Before) -> list[Measured]:
-    """Return |w after - w before| of each parameter; uses up the copies.
+def updates(before: Before) -> list[Tensor]:
+    """Return w before - w after of each parameter; uses up the copies.
 
     The difference of half-precision weights is taken in float32: it need not fit their format.
     """
-    out: list[Measured] = [0.0] * len(before.weights)
+    out = list(before.weights)
     full = [n for n, copy in enumerate(before.weights) if copy.element_size() >= _FLOAT32_BYTES]
     half = [n for n, copy in enumerate(before.weights) if copy.element_size() < _FLOAT32_BYTES]
     for places, widen in ((full, False), (half, True)):
@@ -164,8 +171,8 @@ def update_norms(before: Before) -> list[Measured]:
             continue
         copies = [before.weights[n].float() if widen else before.weights[n] for n in places]
         torch._foreach_sub_(copies, [local(before.parameters[n]) for n in places])
-        for place, norm in zip(places, norms(copies), strict=True):
-            out[place] = norm
+        for place, copy in zip(places, copies, strict=True):
+            out[place] = copy
     return out
 
 

@@ -236,10 +236,13 @@ class Strand:
             # what the tape did not read (other micro-batches, opaque regions) shows in `.grad`
             if entry is not None:
                 entry.gradients = see_gradients(
-                    parameter
-                    for training in self._mine
-                    for parameter in training.live_parameters()
-                    if id(parameter) not in read
+                    [
+                        parameter
+                        for training in self._mine
+                        for parameter in training.live_parameters()
+                        if id(parameter) not in read
+                    ],
+                    with_peaks=self._tape_on,
                 )
                 if self._hand.open:
                     self._look_by_hand(tape)

@@ -148,7 +148,7 @@ class Tape:
     def close(self) -> None:
         """Remove every hook, after the backward pass, and look at the parameters' gradients."""
         self._remove()
-        self.record.weight_gradient = see_gradients(self.record.parameters)
+        self.record.weight_gradient = see_gradients(self.record.parameters, with_peaks=True)
 
     def _remove(self) -> None:
         for handle in self._handles:
