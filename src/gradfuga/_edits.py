@@ -261,6 +261,27 @@ class ClipGradient:
 
 @final
 @dataclass(frozen=True, slots=True)
+class LoosenClipping:
+    """Multiply the bound of every clipping that the script does itself by `factor`."""
+
+    kind: ClassVar[str] = "loosen_clipping"
+    safety: ClassVar[Safety] = Safety.SAFE
+    factor: float
+    paths: Paths = ()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class HoldRate:
+    """Keep the learning rate that the optimizer was built with, whatever a schedule does to it."""
+
+    kind: ClassVar[str] = "hold_rate"
+    safety: ClassVar[Safety] = Safety.SAFE
+    paths: Paths = ()
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class SetPrecision:
     """Change the number format of the training."""
 
@@ -309,6 +330,8 @@ Edit = (
     | WarmUp
     | SetLayerRates
     | ClipGradient
+    | LoosenClipping
+    | HoldRate
     | SetPrecision
     | ClearGradients
     | Unfreeze

@@ -9,8 +9,10 @@ from ._edits import (
     ClearGradients,
     ClipGradient,
     Edit,
+    HoldRate,
     Initialize,
     InsertNormalization,
+    LoosenClipping,
     MoveNormalization,
     ReplaceRecurrent,
     ReviveUnits,
@@ -136,6 +138,12 @@ def sentence(edit: Edit) -> str:
                 "quantile": _("Clip at the {threshold} quantile of the norms so far (AutoClip)."),
             }
             return words[edit.method].format(threshold=f"{edit.threshold:.4g}")
+        case LoosenClipping():
+            return _("Multiply the bound of the clipping by {factor}.").format(
+                factor=f"{edit.factor:.4g}"
+            )
+        case HoldRate():
+            return _("Keep the learning rate where it starts: no schedule.")
         case SetPrecision():
             return {
                 "scaled": _("Scale the loss with torch.amp.GradScaler."),

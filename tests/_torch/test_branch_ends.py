@@ -6,7 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from gradfuga._edits import ScaleBranch
+from gradfuga._observe import observe
 from gradfuga._torch.surgery import apply
+from gradfuga.flow import OpRole
+from gradfuga.rules._branches import branch_ends
 
 
 @pytest.fixture
@@ -70,3 +73,51 @@ def test_each_branch_is_scaled_once_at_its_end(block, paths, plain, x):
         for _, scale in operation.joined:
             scale.fill_(1.0)
     assert torch.allclose(model(x), full, atol=1e-6)
+
+
+class InOneLoop(nn.Module):
+    """Blocks that are no modules: the layers of all of them stand in two lists."""
+
+    def __init__(self, blocks):
+        super().__init__()
+        self.stem = nn.Linear(6, 6)
+        self.first = nn.ModuleList(nn.Linear(6, 6) for _ in range(blocks))
+        self.second = nn.ModuleList(nn.Linear(6, 6) for _ in range(blocks))
+
+    def forward(self, x):
+        x = self.stem(x)
+        for first, second in zip(self.first, self.second, strict=True):
+            x = 1.0 * second(F.relu(first(x))) + x
+        return x
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_of_sums_that_no_block_holds_the_added_layers_are_named(inside, x):
+    body = InOneLoop(5)
+    model = nn.Sequential(body, nn.Linear(6, 2)) if inside else body
+    path = "0." if inside else ""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with observe() as observer:
+        for _ in range(2):
+            model(x).square().sum().backward()
+            optimizer.step()
+    graph = observer.trainings[0].graph
+    sums = [op.path for op in graph.ops if op.role is OpRole.MERGE]
+    ends = branch_ends(graph, sums)
+    assert sorted(ends) == [f"{path}second.{block}" for block in range(5)]
+    stem = body.stem(x).detach()
+    apply(model, None, [ScaleBranch(0.0, paths=ends)])
+    assert torch.allclose(body(x), stem)
+
+
+def test_sums_of_blocks_keep_their_own_paths(x):
+    model = nn.Sequential(*(Residual(normalized=False) for _ in range(5)), nn.Linear(6, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with observe() as observer:
+        for _ in range(2):
+            model(x).square().sum().backward()
+            optimizer.step()
+    graph = observer.trainings[0].graph
+    sums = [op.path for op in graph.ops if op.role is OpRole.MERGE]
+    assert len(sums) == 5
+    assert list(branch_ends(graph, sums)) == sums

@@ -11,8 +11,10 @@ from gradfuga._edits import (
     AddSkip,
     ClearGradients,
     ClipGradient,
+    HoldRate,
     Initialize,
     InsertNormalization,
+    LoosenClipping,
     ReplaceRecurrent,
     SetLayerRates,
     SetOptimizer,
@@ -196,6 +198,60 @@ def test_gradients_are_cleared_after_the_step():
     weight.grad = torch.ones(2)
     optimizer.step()
     assert weight.grad is None
+
+
+@pytest.mark.parametrize("clip", [nn.utils.clip_grad_norm_, nn.utils.clip_grads_with_norm_])
+def test_the_scripts_own_clipping_is_loosened_and_put_back(clip):
+    """Whether a function was imported before or after does not matter for the usual one."""
+    weight = nn.Parameter(torch.zeros(2))
+    rest = (torch.tensor(5.0),) if clip is nn.utils.clip_grads_with_norm_ else ()
+
+    def clipped(function):
+        weight.grad = torch.tensor([3.0, 4.0])
+        function([weight], 1e-6, *rest)
+        return float(weight.grad.norm())
+
+    assert clipped(clip) == pytest.approx(1e-6, rel=1e-3)
+    with Transplant([LoosenClipping(2e6)]) as transplant:
+        assert not transplant.placed
+        function = clip if not rest else nn.utils.clip_grads_with_norm_
+        assert clipped(function) == pytest.approx(2.0, rel=1e-3)
+        assert transplant.placed
+    assert clipped(clip) == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_a_clipping_by_value_is_loosened():
+    weight = nn.Parameter(torch.zeros(2))
+    with Transplant([LoosenClipping(10.0)]):
+        weight.grad = torch.tensor([3.0, -4.0])
+        nn.utils.clip_grad_value_([weight], clip_value=0.1)
+    assert weight.grad.tolist() == [1.0, -1.0]
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.5),
+        lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda step: step / 1000),
+        lambda o: torch.optim.lr_scheduler.StepLR(o, step_size=1),
+    ],
+)
+def test_a_held_rate_is_the_one_that_the_optimizer_was_built_with(schedule):
+    weight, optimizer = one_weight(HoldRate())
+    rates = schedule(optimizer)
+    for _ in range(4):
+        weight.grad = torch.ones(2)
+        optimizer.step()
+        rates.step()
+    assert weight.detach() == pytest.approx([-4.0, -4.0])  # plain steps of rate 1
+
+
+def test_each_prescription_is_asked_for_its_place():
+    raised, swapped = SetOptimizer("lr", 2.0, relative=True), SwapActivation("relu")
+    with Transplant([swapped, raised]) as transplant:
+        torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=1.0)
+    assert transplant.has_placed([raised])
+    assert not transplant.has_placed([swapped])
 
 
 def test_layers_get_rates_of_their_own():

@@ -9,8 +9,10 @@ from gradfuga._edits import (
     Calibrate,
     ClearGradients,
     ClipGradient,
+    HoldRate,
     Initialize,
     InsertNormalization,
+    LoosenClipping,
     MoveNormalization,
     ReplaceRecurrent,
     SetBias,
@@ -206,6 +208,21 @@ def test_the_loss_and_the_output_change_together(tmp_path):
             MoveNormalization("pre"),
             "l = nn.TransformerEncoderLayer(8, 2)",
             "l = nn.TransformerEncoderLayer(8, 2, norm_first=True)",
+        ),
+        (
+            LoosenClipping(1e5),
+            "nn.utils.clip_grad_norm_(m.parameters(), 1e-6)",
+            "nn.utils.clip_grad_norm_(m.parameters(), 0.1)",
+        ),
+        (
+            LoosenClipping(1e5),
+            "clip_grad_value_(m.parameters(), clip_value=a or b)",
+            "clip_grad_value_(m.parameters(), clip_value=(a or b) * 100000)",
+        ),
+        (
+            HoldRate(),
+            "s = lr_scheduler.StepLR(o, step_size=30)  # epochs",
+            "s = lr_scheduler.ConstantLR(o, factor=1.0)  # epochs",
         ),
         (
             ClearGradients(),

@@ -13,13 +13,14 @@ from .._edits import (
     ClearGradients,
     ClipGradient,
     Edit,
+    HoldRate,
     SetLayerRates,
     SetOptimizer,
     WarmUp,
 )
 from .naming import clean
 
-ON_OPTIMIZER = (SetOptimizer, WarmUp, SetLayerRates, ClipGradient, ClearGradients)
+ON_OPTIMIZER = (SetOptimizer, WarmUp, SetLayerRates, ClipGradient, ClearGradients, HoldRate)
 Group = dict[str, object]
 Optimizer = torch.optim.Optimizer
 
@@ -47,6 +48,9 @@ def edit_optimizer(optimizer: Optimizer, edit: Edit, model: nn.Module | None = N
             return True
         case ClipGradient():
             optimizer.register_step_pre_hook(_Clip(edit.threshold))
+            return True
+        case HoldRate():
+            optimizer.register_step_pre_hook(_Hold([g["lr"] for g in optimizer.param_groups]))
             return True
         case ClearGradients():
             optimizer.register_step_post_hook(_clear)
@@ -120,6 +124,22 @@ class _WarmUp:
         del args, kwargs
         for group, rate in zip(optimizer.param_groups, self.rates, strict=False):
             group["lr"] = rate
+
+
+@final
+class _Hold:
+    """Sets the learning rate of each group right before every step."""
+
+    def __init__(self, rates: Sequence[float | Tensor]) -> None:
+        self.rates = [float(rate) for rate in rates]
+
+    def __call__(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        del args, kwargs
+        for group, rate in zip(optimizer.param_groups, self.rates, strict=False):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
 
 def _held(optimizer: Optimizer) -> list[Tensor]:

@@ -16,8 +16,9 @@ from typing import Self, final
 import torch
 from torch import Tensor, nn
 
-from .._edits import Edit, SetLayerRates, SetPrecision, UseLogits
+from .._edits import Edit, LoosenClipping, SetLayerRates, SetPrecision, UseLogits
 from .._messages import _
+from .clipping import Clippings
 from .loss_surgery import LogitLoss, bfloat16_autocast, scaled_backward
 from .naming import names_of, variables
 from .optimizer_surgery import ON_OPTIMIZER, Group, edit_optimizer, successors
@@ -51,12 +52,14 @@ class Transplant:
         self.edits = tuple(edits)
         self.model = model
         self.operations: list[Operation] = []
-        self._outside = [e for e in edits if isinstance(e, UseLogits) or _is_format(e)]
+        outside = (UseLogits, LoosenClipping)
+        self._outside = [e for e in edits if isinstance(e, outside) or _is_format(e)]
         self._inside = [e for e in edits if e not in self._outside]
         self._edited: list[nn.Module] = []
         self._optimizers: list[Optimizer] = []
         self._stack = ExitStack()
         self._loss: LogitLoss | None = None
+        self._clippings: list[Clippings] = []
 
     def __enter__(self) -> Self:
         """Wrap what is to be wrapped."""
@@ -70,6 +73,8 @@ class Transplant:
         for edit in self._outside:
             if isinstance(edit, UseLogits) and self._loss is None:
                 self._loss = self._stack.enter_context(LogitLoss())
+            elif isinstance(edit, LoosenClipping):
+                self._clippings.append(self._stack.enter_context(Clippings(edit.factor)))
             elif isinstance(edit, SetPrecision) and edit.to == "scaled":
                 self._stack.enter_context(scaled_backward(self._parameters))
             elif isinstance(edit, SetPrecision):
@@ -90,9 +95,17 @@ class Transplant:
     @property
     def placed(self) -> bool:
         """Whether at least one edit has found its place so far."""
-        loss = self._loss is not None and self._loss.changed > 0
-        formats = any(_is_format(edit) for edit in self._outside)
-        return loss or formats or any(operation.done for operation in self.operations)
+        return self.has_placed(self.edits)
+
+    def has_placed(self, edits: Iterable[Edit]) -> bool:
+        """Whether at least one of `edits`, which are among those given, has found its place."""
+        done = {_anywhere(edit) for operation in self.operations for edit in operation.done}
+        if self._loss is not None and self._loss.changed > 0:
+            done.update(_anywhere(edit) for edit in self._outside if isinstance(edit, UseLogits))
+        for clipping in self._clippings:
+            if clipping.loosened:
+                done.add(LoosenClipping(clipping.factor))
+        return any(_is_format(edit) or _anywhere(edit) in done for edit in edits)
 
     def _parameters(self) -> Iterator[nn.Parameter]:
         for optimizer in self._optimizers:
@@ -137,6 +150,11 @@ class Transplant:
                     operation.left.append((edit, _("The optimizer has no such option.")))
         self._optimizers.append(optimizer)
         self.operations.append(operation)
+
+
+def _anywhere(edit: Edit) -> Edit:
+    """Return the edit without its paths, which are told otherwise from inside a model."""
+    return dataclasses.replace(edit, paths=())
 
 
 def _is_format(edit: Edit) -> bool:

@@ -15,14 +15,14 @@ _DECADE = 10.0  # the step of the usual search for a learning rate
 
 
 def treatments_for(diagnosis: Diagnosis) -> tuple[Treatment, ...]:
-    """Return what can be tried for `diagnosis`: all its prescriptions, advice left out.
+    """Return what can be tried for `diagnosis`: all its prescriptions, mere advice left out.
 
     Where it has advice only, the learning rate by decades may still help.
     """
     found = tuple(
         Treatment(each.title, (each,), safety=each.safety)
         for each in prescribe(diagnosis, most=None)
-        if each.safety is not Safety.ADVICE
+        if any(edit.safety is not Safety.ADVICE for edit in each.edits)
     )
     return found or rates()
 

@@ -84,7 +84,7 @@ class Inside:
         progress = measure_progress(readings)
         if failed and progress.nonfinite_step is not None:
             failed = ""  # it stopped at a loss that is not finite, and that is its result
-        if self._order.edits and not self._transplant.placed:
+        if not self._is_placed():
             failed = failed or self._unplaced()
         held_out = self._held_out.last
         score, known = scored(readings, held_out)
@@ -122,8 +122,11 @@ class Inside:
 
     def _is_fed(self) -> bool:
         """Whether the edits have found their place, and the gradient reaches every layer."""
-        placed = self._transplant.placed or not self._order.edits
-        return placed and departure(first_reach(self._judged())) == 0.0
+        return self._is_placed() and departure(first_reach(self._judged())) == 0.0
+
+    def _is_placed(self) -> bool:
+        """Whether every prescription has changed something: else its name would not be true."""
+        return all(map(self._transplant.has_placed, self._order.prescriptions))
 
     def _has_learned(self) -> bool:
         return measure_progress(self._judged()).informed

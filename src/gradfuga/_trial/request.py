@@ -52,7 +52,7 @@ class Order:
     place: Place
     original: Path
     arguments: tuple[str, ...]
-    edits: tuple[Edit, ...]
+    prescriptions: tuple[tuple[Edit, ...], ...]
     seed: int
     steps: int | None
     seconds: float | None
@@ -62,6 +62,11 @@ class Order:
     hurdle: int
     gated: bool
     report: Path
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """Every edit, in the order in which they are made."""
+        return tuple(edit for each in self.prescriptions for edit in each)
 
 
 def write_run(run: TrialRun, path: Path) -> None:

@@ -81,7 +81,11 @@ def run_request(
             place=place,
             original=request.place.root,
             arguments=tuple(_moved(each, request, place.root) for each in request.arguments),
-            edits=request.treatment.edits if request.treatment is not None else (),
+            prescriptions=(
+                tuple(each.edits for each in request.treatment.prescriptions)
+                if request.treatment is not None
+                else ()
+            ),
             seed=request.seed,
             steps=request.steps,
             seconds=request.seconds,

@@ -15,8 +15,10 @@ from .._edits import (
     ClearGradients,
     ClipGradient,
     Edit,
+    HoldRate,
     Initialize,
     InsertNormalization,
+    LoosenClipping,
     MoveNormalization,
     ReplaceRecurrent,
     SetBias,
@@ -142,6 +144,12 @@ def _place(
             clip = "torch.nn.utils.clip_grad_norm_"
             call = f"{clip}({{model}}.parameters(), {edit.threshold:g})\n"
             return _beside(module, lambda m: {"before_step": call.replace("{model}", m)})
+        case LoosenClipping():
+            loosen = training.Loosen(edit)
+            return _kept(module.visit(loosen), loosen.changed)
+        case HoldRate():
+            hold = training.HoldRates()
+            return _kept(module.visit(hold), hold.changed)
         case ClearGradients():
             return _beside(module, lambda _m: {"after_step": "{optimizer}.zero_grad()\n"})
         case WarmUp():

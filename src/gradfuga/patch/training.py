@@ -4,10 +4,31 @@ from __future__ import annotations
 
 import libcst as cst
 
-from .._edits import SetOptimizer
+from .._edits import LoosenClipping, SetOptimizer
 from ._names import OPTIMIZERS, argument, called, code, last_name, statements
 
 _NOTHING = ("", "")
+_CLIPPING = {  # the name of the bound, which comes second
+    "clip_grad_norm_": "max_norm",
+    "clip_grads_with_norm_": "max_norm",
+    "clip_grad_value_": "clip_value",
+}
+# Of torch, called with the optimizer first and stepped without arguments; those that hold other
+# schedules change nothing by themselves, and those of cycles change the momentum as well.
+_SCHEDULES = frozenset(
+    {
+        "LambdaLR",
+        "MultiplicativeLR",
+        "StepLR",
+        "MultiStepLR",
+        "ConstantLR",
+        "LinearLR",
+        "ExponentialLR",
+        "PolynomialLR",
+        "CosineAnnealingLR",
+        "CosineAnnealingWarmRestarts",
+    }
+)
 
 
 class FindOptimizer(cst.CSTVisitor):
@@ -80,9 +101,65 @@ class SetOption(cst.CSTTransformer):
     def _value(self, before: cst.BaseExpression) -> cst.BaseExpression:
         if not self.edit.relative:
             return cst.parse_expression(f"{self.edit.value:g}")
-        if isinstance(before, cst.Float | cst.Integer):
-            return cst.parse_expression(f"{before.evaluated_value * self.edit.value:g}")
-        return cst.parse_expression(f"{code(before)} * {self.edit.value:g}")
+        return _times(before, self.edit.value)
+
+
+def _times(before: cst.BaseExpression, factor: float) -> cst.BaseExpression:
+    """Return an expression times a number: worked out where it is a number itself."""
+    if isinstance(before, cst.Float | cst.Integer):
+        return cst.parse_expression(f"{before.evaluated_value * factor:g}")
+    simple = isinstance(before, cst.Name | cst.Attribute | cst.Call | cst.Subscript)
+    text = code(before) if simple or before.lpar else f"({code(before)})"
+    return cst.parse_expression(f"{text} * {factor:g}")
+
+
+class Loosen(cst.CSTTransformer):
+    """Multiply the bound of every clipping."""
+
+    def __init__(self, edit: LoosenClipping) -> None:
+        super().__init__()
+        self.edit = edit
+        self.changed = 0
+
+    def leave_Call(self, original: cst.Call, updated: cst.Call) -> cst.Call:
+        """Change one bound."""
+        bound = _CLIPPING.get(last_name(original.func))
+        if bound is None:
+            return updated
+        args = list(updated.args)
+        for at, each in enumerate(args):
+            by_name = each.keyword is not None and each.keyword.value == bound
+            if by_name or (each.keyword is None and not each.star and at == 1):
+                args[at] = each.with_changes(value=_times(each.value, self.edit.factor))
+                self.changed += 1
+                return updated.with_changes(args=args)
+        return updated
+
+
+class HoldRates(cst.CSTTransformer):
+    """Put a schedule that holds the rate in place of each: what else the script asks of it stays.
+
+    ``ExponentialLR(optimizer, 0.5)`` becomes ``ConstantLR(optimizer, factor=1.0)``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed = 0
+
+    def leave_Call(self, original: cst.Call, updated: cst.Call) -> cst.Call:
+        """Change one schedule."""
+        if last_name(original.func) not in _SCHEDULES:
+            return updated
+        optimizer = argument(original, "optimizer", 0)
+        if optimizer is None:
+            return updated
+        self.changed += 1
+        name = "torch.optim.lr_scheduler.ConstantLR"
+        if isinstance(original.func, cst.Attribute):
+            name = f"{code(original.func.value)}.ConstantLR"
+        held = cst.parse_expression(f"{name}({code(optimizer)}, factor=1.0)")
+        assert isinstance(held, cst.Call)
+        return held
 
 
 class Insert(cst.CSTTransformer):

@@ -12,7 +12,7 @@ Safety
 
 Known limits
     It treats ``unscaled_residual``. It does not treat branches that explode by themselves, nor a
-    plain stack without skips. Only branches that end in a layer of a block of their own are found.
+    plain stack without skips. Only branches that end in a layer or a normalization are found.
     A normalisation at the beginning of each branch helps as well.
 
 References

@@ -7,9 +7,11 @@ Why it helps
     Ordinary steps keep their length; only the rare long one is cut.
 
 Safety
-    Advice: steps become longer; lower the learning rate if the loss jumps.
+    Safe: the model's outputs stay as they are; only how it is trained changes. Steps become longer:
+    lower the learning rate if the loss jumps.
 
 Known limits
+    Clipping is loosened where torch does it; a bound that the script works out by itself is advice.
     It treats ``clipped_away``. It does not treat an exploding gradient, which may be why the bound
     was set.
 
@@ -23,20 +25,20 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, Edit, Safety
+from .._edits import Advise, Edit, LoosenClipping, Safety
 from .._messages import _
 from .._types import Diagnosis
 from ._where import evidence_of, named
 
 
 @final
-class LoosenClipping(AbstractRemedy):
+class RaiseClippingBound(AbstractRemedy):
     """Raises the clipping bound."""
 
     code: ClassVar[str] = "RX020"
     name: ClassVar[str] = "loosen-clipping"
     treats: ClassVar[frozenset[str]] = frozenset({"clipped_away"})
-    safety: ClassVar[Safety] = Safety.ADVICE
+    safety: ClassVar[Safety] = Safety.SAFE
 
     @property
     def title(self) -> str:
@@ -44,20 +46,13 @@ class LoosenClipping(AbstractRemedy):
         return _("Raise the clipping bound")
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
-        """Return the edit with the factor that is missing."""
+        """Return the edit with the factor that is missing, in one digit."""
         if not named(diagnosis, self.treats):
             return ()
         seen = evidence_of(diagnosis, "clipped_away", "clip_coefficient")
-        factor = 1.0 / seen[0].observed if seen and seen[0].observed > 0.0 else 0.0
-        if factor > 1.0:
-            action = _(
-                "Raise max_norm about {factor}-fold, to the usual norm of the gradient: {code}"
-            ).format(
-                factor=f"{factor:.0e}", code="clip_grad_norm_(model.parameters(), max_norm=...)"
-            )
-        else:
-            action = _("Raise max_norm to the usual norm of the gradient.")
-        return (Advise(action),)
+        if not seen or not 0.0 < seen[0].observed < 1.0:
+            return (Advise(_("Raise max_norm to the usual norm of the gradient.")),)
+        return (LoosenClipping(float(f"{1.0 / seen[0].observed:.0e}")),)
 
 
-REMEDY = LoosenClipping()
+REMEDY = RaiseClippingBound()

@@ -13,8 +13,8 @@ Safety
 
 Known limits
     It treats ``unscaled_residual``. Inside a branch the gradient is exactly zero at the first step;
-    that is as it should be. Only branches that end in a layer of a block of their own are found. It
-    does not treat activations on the main line.
+    that is as it should be. Only branches that end in a layer or a normalization are found. It does
+    not treat activations on the main line.
 
 References
     De and Smith 2020, https://arxiv.org/abs/2002.10444. Bachlechner et al. 2020,

@@ -24,10 +24,15 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from .._messages import _
 from ._blame import AbstractBlame
+from ._branches import branch_ends
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+    from ._blame import Blame
 
 
 @final
@@ -49,6 +54,10 @@ class UnscaledResidual(AbstractBlame):
             "full strength: together they grow the gradient {factor} times, {share:.0%} of the "
             "symptom."
         )
+
+    def where(self, case: Case, blame: Blame) -> tuple[str, ...]:
+        """Return the blocks; of sums that stand in no block, the layers that are added."""
+        return branch_ends(case.graph, blame.paths)
 
 
 RULE = UnscaledResidual()
