@@ -96,7 +96,7 @@ def test_of_sums_that_no_block_holds_the_added_layers_are_named(inside, x):
     body = InOneLoop(5)
     model = nn.Sequential(body, nn.Linear(6, 2)) if inside else body
     path = "0." if inside else ""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
     with observe() as observer:
         for _ in range(2):
             model(x).square().sum().backward()
@@ -112,7 +112,7 @@ def test_of_sums_that_no_block_holds_the_added_layers_are_named(inside, x):
 
 def test_sums_of_blocks_keep_their_own_paths(x):
     model = nn.Sequential(*(Residual(normalized=False) for _ in range(5)), nn.Linear(6, 2))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
     with observe() as observer:
         for _ in range(2):
             model(x).square().sum().backward()

@@ -33,6 +33,7 @@ KIND_OF = {
     **{code: {"evidence": (reading("scale", 0.5, 1.0),)} for code in ("RX057", "RX058")},
     **{code: {"depth": BLOCKS} for code in ("RX050", "RX051")},
     "RX060": {"depth": DepthProfile(("out", "a", "b"), (0.0, -1.0, -2.0), (0.0, 0.0, 0.0))},
+    "RX020": {"evidence": (reading("clip_coefficient", 1e-6, 0.1),)},
     "RX025": {"evidence": (reading("skipped_share", 0.9, 0.5),)},
     "RX026": {"evidence": (reading("adagrad_share", 0.01, 1.0),)},
     **{code: {"evidence": (reading("rate_time", 0.1, 0.5),)} for code in ("RX027", "RX028")},
