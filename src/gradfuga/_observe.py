@@ -19,7 +19,7 @@ from ._torch.watch import Watch
 from .analysis.memory import ends_are_read, longest_reach
 from .analysis.progress import measure_progress
 from .analysis.reference import reference
-from .analysis.window_reference import window_reference
+from .analysis.window_reference import UNKNOWN, window_reference
 from .readings import Readings
 
 if TYPE_CHECKING:
@@ -193,14 +193,16 @@ def _memory_statistics(readings: Readings, training: Training) -> dict[str, floa
     if not math.isfinite(reach):
         return {}
     horizon = max(1, math.ceil(reach))
-    pairs = training.tapes.sequences.examples(horizon)
-    if pairs is None or not ends_are_read(readings, per_step=training.tapes.sequences.per_step):
+    book = training.tapes.sequences
+    if not ends_are_read(readings, per_step=book.per_step):
         return {}
-    inputs, targets, family = pairs
-    found = window_reference(inputs, targets, family=family, horizon=horizon)
+    pairs = book.pairs(horizon, since=readings.record.steps // 2)
+    found = window_reference(pairs, horizon=horizon) if pairs is not None else UNKNOWN
     if not math.isfinite(found.long):
         return {}
-    return {
+    way = {"memory_way": found.way} if math.isfinite(found.way) else {}
+    return way | {
+        "memory_per_step": float(book.per_step),
         "memoryless": found.memoryless,
         "short_memory": found.short,
         "long_memory": found.long,

@@ -1,6 +1,7 @@
 """The closed forms of the kernel ridge against fits that really leave an example out."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,23 @@ def test_leave_one_out_holds_for_a_kernel_that_interpolates(penalty):
     (predicted,) = smoother.leave_one_out(y, [penalty])
     expected = [kernel_ridge_without(kernel, y, index, absolute) for index in range(40)]
     np.testing.assert_allclose(predicted, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("penalty", [PENALTIES[0], 0.1, 10.0])
+def test_a_group_is_predicted_by_the_fit_without_it(penalty):
+    generator = np.random.default_rng(0)
+    x, y = generator.standard_normal((40, 6)), generator.standard_normal((40, 3))
+    groups = np.concatenate([np.arange(20) % 7, np.arange(7, 27)])  # of 2, 3 and 1
+    smoother = replace(linear_smoother(x), groups=groups)
+    absolute = penalty * smoother.values.sum() / 40
+    (predicted,) = smoother.leave_one_out(y, [penalty])
+    for group in range(27):
+        inside = groups == group
+        center, mean = x[~inside].mean(axis=0), y[~inside].mean(axis=0)
+        gram = (x[~inside] - center).T @ (x[~inside] - center) + absolute * np.eye(6)
+        weights = np.linalg.solve(gram, (x[~inside] - center).T @ (y[~inside] - mean))
+        expected = mean + (x[inside] - center) @ weights
+        np.testing.assert_allclose(predicted[inside], expected, rtol=1e-8, atol=1e-9)
 
 
 def test_an_interpolating_fit_does_not_hand_the_target_back():

@@ -13,6 +13,7 @@ from gradfuga.analysis.memory import (
     longest_reach,
     rate_of,
 )
+from gradfuga.analysis.memory_pairs import SequenceBatch, draw_pairs
 from gradfuga.analysis.window_reference import window_reference
 from gradfuga.readings import Reading, Readings
 
@@ -64,13 +65,19 @@ def test_means_and_backward_layers_have_no_bound_by_a_horizon():
     assert not ends_are_read(Readings(curve(0.5, time_backward=1.0)), per_step=False)
 
 
+def reference_of(inputs, targets, *, family, horizon, losses=None, per_step=False):
+    batch = SequenceBatch(inputs, targets, losses)
+    pairs = draw_pairs([batch], family=family, horizon=horizon, per_step=per_step)
+    return window_reference(pairs, horizon=horizon)
+
+
 def sequences(count=400, steps=40, kinds=4, seed=0):
     return np.random.default_rng(seed).integers(0, kinds, (count, steps))
 
 
 def test_a_far_token_is_found_with_its_lag_and_no_short_window_sees_it():
     x = sequences()
-    found = window_reference(x, x[:, 3], family="classification", horizon=12)
+    found = reference_of(x, x[:, 3], family="classification", horizon=12)
     assert found.short < 0.02
     assert found.long > 0.9
     assert found.lag == 36
@@ -78,7 +85,7 @@ def test_a_far_token_is_found_with_its_lag_and_no_short_window_sees_it():
 
 def test_a_near_token_needs_no_long_memory():
     x = sequences()
-    found = window_reference(x, x[:, -2], family="classification", horizon=12)
+    found = reference_of(x, x[:, -2], family="classification", horizon=12)
     assert found.short > 0.9
     assert found.long == found.short
     assert found.memoryless < 0.05
@@ -87,7 +94,7 @@ def test_a_near_token_needs_no_long_memory():
 @pytest.mark.parametrize("seed", range(5))
 def test_random_labels_need_no_long_memory(seed):
     labels = np.random.default_rng(100 + seed).integers(0, 4, 400)
-    found = window_reference(sequences(seed=seed), labels, family="classification", horizon=12)
+    found = reference_of(sequences(seed=seed), labels, family="classification", horizon=12)
     assert found.long - found.short < 0.05
 
 
@@ -100,7 +107,7 @@ def test_the_adding_problem_needs_all_steps():
     marks[rows, generator.integers(30, 60, count)] = 1.0
     x = np.stack([values, marks], axis=2)
     y = (values * marks).sum(axis=1, keepdims=True)
-    found = window_reference(x, y, family="regression", horizon=12)
+    found = reference_of(x, y, family="regression", horizon=12)
     assert found.long > 0.9
     assert found.short < 0.4
 
@@ -108,14 +115,70 @@ def test_the_adding_problem_needs_all_steps():
 @pytest.mark.parametrize("horizon", [40, 100])
 def test_a_memory_of_the_whole_sequence_leaves_nothing_to_compare(horizon):
     x = sequences()
-    assert math.isnan(window_reference(x, x[:, 3], family="classification", horizon=horizon).long)
+    assert math.isnan(reference_of(x, x[:, 3], family="classification", horizon=horizon).long)
 
 
 def test_few_or_broken_sequences_say_nothing():
     x = sequences(50)
-    assert math.isnan(window_reference(x, x[:, 3], family="classification", horizon=5).long)
+    assert math.isnan(reference_of(x, x[:, 3], family="classification", horizon=5).long)
     broken = np.random.default_rng(0).standard_normal((200, 20, 2))
     broken[3, 4] = np.nan
     assert math.isnan(
-        window_reference(broken, x[:1].repeat(200, 0)[:, 0], family="binary", horizon=5).long
+        reference_of(broken, x[:1].repeat(200, 0)[:, 0], family="binary", horizon=5).long
     )
+
+
+def echo(count=120, steps=40, lag=30, kinds=8, seed=0):
+    """Tokens, and at every step the one `lag` steps before; a blank where there is none."""
+    x = sequences(count, steps, kinds, seed)
+    y = np.full_like(x, kinds)
+    y[:, lag:] = x[:, : steps - lag]
+    return x, y
+
+
+@pytest.mark.parametrize(("knows", "way"), [(False, 0.0), (True, 1.0)])
+def test_steps_that_need_no_memory_do_not_hide_those_that_do(knows, way):
+    x, y = echo()
+    # the blanks are learned; at the last ten steps all eight tokens are as likely, or it is known
+    losses = np.where(y == 8, 0.01, 0.05 if knows else math.log(8))
+    found = reference_of(x, y, family="classification", horizon=12, losses=losses, per_step=True)
+    assert found.long - found.short > 0.5
+    assert found.lag == 30
+    assert found.way == pytest.approx(way, abs=0.1)
+
+
+def test_what_the_network_has_gained_is_open_where_no_memory_is_worth_anything():
+    x, y = echo(lag=2)
+    losses = np.full(y.shape, 0.05)
+    found = reference_of(x, y, family="classification", horizon=12, losses=losses, per_step=True)
+    assert math.isnan(found.way)
+    assert found.long == found.short
+
+
+def test_steps_of_one_sequence_do_not_tell_of_each_other():
+    generator = np.random.default_rng(0)
+    phase, rate = generator.uniform(0, 6, (60, 1)), generator.uniform(0.1, 0.5, (60, 1))
+    waves = np.sin(phase + rate * np.arange(60))[:, :, None]
+    labels = np.repeat(generator.integers(0, 2, (60, 1)), 60, axis=1)  # of sequences, at random
+    found = reference_of(waves, labels, family="classification", horizon=5, per_step=True)
+    assert found.long < 0.05
+
+
+def test_ignored_steps_are_never_drawn_and_what_is_before_a_sequence_is_a_token_of_its_own():
+    x, y = echo(count=40, steps=12, lag=3)
+    y[:, ::2] = -100
+    batch = SequenceBatch(x, y, None)
+    pairs = draw_pairs([batch], family="classification", horizon=4, per_step=True)
+    assert (pairs.targets >= 0).all()
+    assert set(pairs.position.tolist()) == {7, 9, 11}
+    assert (pairs.inputs[pairs.position == 7][:, :4] == -1).all()
+    assert (pairs.inputs[:, -8:] >= 0).all()
+    rows = pairs.sequence[pairs.position == 11]
+    np.testing.assert_array_equal(pairs.inputs[pairs.position == 11], x[rows])
+
+
+def test_targets_of_the_last_steps_end_where_the_inputs_do():
+    x, y = echo(count=40, steps=20, lag=10)
+    batch = SequenceBatch(x, y[:, -6:], None)
+    pairs = draw_pairs([batch], family="classification", horizon=4, per_step=True)
+    np.testing.assert_array_equal(pairs.targets, pairs.inputs[:, -11])

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 from ._data import class_progress, value_progress
 from ._member import Member, healthy
-from .recurrent_sick import Batch, Reader, fit, keep, recall
+from .recurrent_sick import DISTRACTORS, TOKENS, Batch, Reader, Writer, fit, keep, recall
 
 
 def recent(size: int, length: int = 40) -> Batch:
@@ -225,6 +225,22 @@ def chrono(seed: int) -> float:
     return fit(model, partial(recall, length=60), steps=150, optimizer=optimizer)
 
 
+def echoes(seed: int) -> float:
+    """Blanks, and now and then the token that is three steps back: a short memory will do."""
+    torch.manual_seed(seed)
+    model = Writer(nn.RNN)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+
+    def draw(size: int) -> Batch:
+        x = torch.randint(0, TOKENS + DISTRACTORS, (size, 40))
+        asked = x[:, 3:] >= TOKENS + DISTRACTORS - 2
+        wanted = torch.full_like(x, TOKENS)
+        wanted[:, 3:] = torch.where(asked & (x[:, :-3] < TOKENS), x[:, :-3], TOKENS)
+        return x, wanted
+
+    return fit(model, draw, steps=400, optimizer=optimizer)
+
+
 HEALTHY_RECURRENT: tuple[Member, ...] = tuple(
     healthy(train, name=f"recurrent-{name}", reaches=reaches)
     for name, train, reaches in (
@@ -238,5 +254,6 @@ HEALTHY_RECURRENT: tuple[Member, ...] = tuple(
         ("convolution-over-time", convolution, 0.6),
         ("transformer", transformer, 0.9),
         ("gru-keeps", chrono, 0.9),
+        ("tanh-echoes", echoes, 0.7),
     )
 )

@@ -144,6 +144,45 @@ def chaotic_tanh(seed: int, *, repaired: bool = False) -> float:
     return fit(model, partial(recall, length=30), steps=200, optimizer=optimizer)
 
 
+def after_pause(size: int, length: int = 40) -> Batch:
+    """Return recall as a task with a target at every step: blanks, and the first token at last."""
+    x, first = recall(size, length)
+    x[x == TOKENS] = TOKENS + 1
+    x[:, -1] = TOKENS  # a sign to answer
+    wanted = torch.full_like(x, TOKENS)
+    wanted[:, -1] = first
+    return x, wanted
+
+
+class Writer(nn.Module):
+    """An embedding, one of torch's recurrent layers, and a head on every step."""
+
+    def __init__(self, kind: type[nn.RNNBase], hidden: int = 32) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(TOKENS + DISTRACTORS, 16)
+        self.recurrent = kind(16, hidden, batch_first=True)
+        self.head = nn.Linear(hidden, TOKENS + 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.recurrent(self.embed(x))[0])
+
+
+def recall_after_pause(seed: int, *, repaired: bool = False) -> float:
+    """One answer after thirty-nine blanks, which alone are learned; the repair keeps its state.
+
+    Progress is that of the answers.
+    """
+    torch.manual_seed(seed)
+    model = Writer(nn.GRU if repaired else nn.RNN)
+    if repaired:
+        keep(model.recurrent, 4.0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    fit(model, after_pause, steps=200, optimizer=optimizer)
+    with torch.no_grad():
+        x, wanted = after_pause(512)
+        return class_progress(model(x)[:, -1], wanted[:, -1])
+
+
 SICK_RECURRENT: tuple[Member, ...] = tuple(
     sick(
         train, (verdict,), (cause,), name=f"recurrent-{name}", control=partial(train, repaired=True)
@@ -153,6 +192,7 @@ SICK_RECURRENT: tuple[Member, ...] = tuple(
         ("lstm-closed-forget-gates", closed_forget_gates, "vanishing", "closed_gates"),
         ("loop-by-hand-contracts", contracting_loop, "vanishing", "recurrent_contraction"),
         ("three-tanh-layers", stacked_plain, "vanishing", "recurrent_contraction"),
+        ("tanh-after-a-pause", recall_after_pause, "vanishing", "recurrent_contraction"),
         ("tanh-three-times-orthogonal", chaotic_tanh, "exploding", "recurrent_expansion"),
         ("relu-identity-times-1.5", expanding_identity, "exploding", "recurrent_expansion"),
     )

@@ -42,6 +42,7 @@ class LossTerm:
         target: the batch's targets, detached.
         least: what the term adds at the best possible prediction: the targets' own entropy where
             they are probabilities, such as grey values under binary cross entropy.
+        losses: of every target, unreduced and shaped like `target`, where they were read.
     """
 
     family: str
@@ -50,6 +51,7 @@ class LossTerm:
     moments: Tensor | Floats
     target: Tensor
     least: Tensor | float = 0.0
+    losses: Tensor | None = None
 
 
 @final

@@ -12,6 +12,7 @@ from torch import Tensor
 from .._types import Kind
 from ..flow import FlowGraph
 from .glimpse import Glimpse, is_due
+from .joined_terms import joined_term
 from .loss import LossTerm, TargetPool
 from .norms import resolve, settled
 from .recorder import Recorder
@@ -42,7 +43,7 @@ class LossRows:
     def write(
         self, step: int, record: TapeRecord, graph: FlowGraph, scaled: Scaled | None
     ) -> LossTerm | None:
-        """Write the terms of a sampled step; return the term where it is the only one."""
+        """Write the terms of a sampled step; return it where it is one, or one at every step."""
         if record.loss is None or not record.terms:
             return None
         scale = resolve([scaled.scale])[0] if scaled is not None else 1.0
@@ -68,7 +69,9 @@ class LossRows:
         self._recorder.add(step, "loss", Kind.LOSS, "unread", unread)
         self._recorder.add(step, "loss", Kind.LOSS, "floor", unread + least)
         self._recorder.add(step, "loss", Kind.LOSS, "gain", gain)
-        return next(iter(record.terms.values())) if len(record.terms) == 1 else None
+        if len(record.terms) > 1 and not record.curves:
+            return None
+        return joined_term(record.terms, record.walk)
 
     def write_glimpse(
         self, step: int, glimpses: Iterable[Glimpse | None], scaled: Scaled | None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 from typing import final
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .examples import FAMILIES, Array, Family
+from ..analysis.memory_pairs import MemoryPairs, SequenceBatch, draw_pairs
+from .examples import FAMILIES
+from .joined_terms import joined_term
 from .loss import LossTerm
+from .pieces import past_of
 from .spies import RootCall
+from .step_targets import LaidTargets, lay_out
 from .tape import TapeRecord
 
 _MOST_SEQUENCES = 512
@@ -19,114 +23,140 @@ _PER_SAMPLE = 64
 _MOST_STEPS = 1024  # of a sequence, the last ones
 _MOST_VALUES = 8_000_000
 _FEWEST_STEPS = 6
-_ROWS_OF_TEXT = 1024  # (sequence, step) pairs where every step has a target
+
+
+@dataclass(frozen=True, slots=True)
+class _Sequences:
+    """Sequences of one batch, `[n, T]` or `[n, T, ...]`, with their targets."""
+
+    inputs: Tensor
+    laid: LaidTargets
+    step: int = 0
 
 
 @final
 @dataclass
 class SequenceBook:
-    """At most 512 (sequence, target) pairs of one training, in memory only, never written."""
+    """The last sequences of one training, at most 512, in memory only, never written."""
 
-    _inputs: list[Tensor] = field(default_factory=list)  # [n, T] or [n, T, D]
-    _targets: list[Tensor] = field(default_factory=list)  # [n], [n, K], or [n, T] labels
+    _held: deque[_Sequences] = field(default_factory=deque)
     _family: str = ""
     _samples: int = 0
 
-    def add(self, record: TapeRecord) -> None:
+    def add(self, step: int, record: TapeRecord) -> None:
         """Take some sequences of a sampled batch, where a recurrence was probed."""
-        steps = {int(curve.statistics.get("time_steps", 0)) for curve in record.curves}
-        held = sum(x.numel() for x in self._inputs)
-        full = sum(len(x) for x in self._inputs) >= _MOST_SEQUENCES or held > _MOST_VALUES
-        if not steps or full or len(record.terms) != 1:
+        term = joined_term(record.terms, record.walk) if record.curves and record.terms else None
+        if term is None or term.family not in FAMILIES or self._family not in ("", term.family):
             return
-        term = next(iter(record.terms.values()))
-        found = _sequences(record.calls, term, steps)
-        if found is None or (self._family and self._family != term.family):
-            return
-        inputs, target = found
-        if self._inputs and self._inputs[0].shape[1:] != inputs.shape[1:]:
+        found = _sequences(record, term)
+        if found is None or (self._held and not _alike(self._held[-1], found)):
             return
         self._family = term.family
-        rows = torch.arange(min(len(inputs), _PER_SAMPLE), device=inputs.device)
-        rows = (rows + self._samples * _PER_SAMPLE) % len(inputs)
+        count = len(found.inputs)
+        rows = torch.arange(min(count, _PER_SAMPLE)) + self._samples * _PER_SAMPLE
         self._samples += 1
-        kept = torch.float32 if inputs.is_floating_point() else torch.int64
-        self._inputs.append(inputs[rows][:, -_MOST_STEPS:].to(kept, copy=True))
-        self._targets.append(target[rows.to(target.device)].clone())
+        self._held.append(replace(_some(found, rows % count), step=step))
+        while len(self._held) > 1 and self._is_full():
+            self._held.popleft()
+
+    def _is_full(self) -> bool:
+        count = sum(len(each.inputs) for each in self._held)
+        values = sum(each.inputs.numel() for each in self._held)
+        return count > _MOST_SEQUENCES or values > _MOST_VALUES
 
     @property
     def per_step(self) -> bool:
-        """Whether every step of a sequence has a target."""
-        labeled = self._family == "classes" and bool(self._targets)
-        return labeled and self._targets[0].dim() > 1 and not self._targets[0].is_floating_point()
+        """Whether steps of a sequence have targets of their own."""
+        return bool(self._held) and self._held[-1].laid.per_step
 
-    def examples(self, horizon: int) -> tuple[Array, Array, Family] | None:
-        """Return sequences that end at the step of their target, targets, and the family.
+    def pairs(self, horizon: int, *, since: int) -> MemoryPairs | None:
+        """Return sequences that end at the step of their target, and what the network loses there.
 
-        Where every step has a target, some (sequence, step) pairs whose past is longer than
-        `horizon` are drawn, each with the same length of past.
+        Args:
+            horizon: only targets with a longer past are of use.
+            since: step from which the network's losses count; the last batch's always do.
         """
-        if not self._inputs:
+        if not self._held:
             return None
-        inputs = torch.cat(self._inputs).cpu().numpy()
-        targets = torch.cat(self._targets).cpu().numpy()
-        family = FAMILIES[self._family]
-        if self.per_step:
-            return _cut_out(inputs, targets, horizon), _labels(targets, horizon), family
-        return inputs, targets, family
+        batches = []
+        for each in self._held:
+            losses = each.laid.losses
+            counts = each.step >= since or each is self._held[-1]
+            batches.append(
+                SequenceBatch(
+                    inputs=each.inputs.cpu().numpy(),
+                    targets=each.laid.targets.cpu().numpy(),
+                    losses=losses.cpu().numpy() if losses is not None and counts else None,
+                )
+            )
+        return draw_pairs(
+            batches, family=FAMILIES[self._family], horizon=horizon, per_step=self.per_step
+        )
 
 
-def _sequences(
-    calls: tuple[RootCall, ...], term: LossTerm, steps: set[int]
-) -> tuple[Tensor, Tensor] | None:
+def _some(found: _Sequences, rows: Tensor) -> _Sequences:
+    """Return copies of some sequences, the end of very long ones."""
+    kept = torch.float32 if found.inputs.is_floating_point() else torch.int64
+    laid, there = found.laid, rows.to(found.laid.targets.device)
+    losses = None if laid.losses is None else laid.losses[there].clone()
+    inputs = found.inputs[rows.to(found.inputs.device)][:, -_MOST_STEPS:].to(kept, copy=True)
+    return _Sequences(inputs, LaidTargets(laid.targets[there].clone(), losses, laid.per_step))
+
+
+def _alike(one: _Sequences, other: _Sequences) -> bool:
+    """Whether two batches can be looked at together; where steps have targets, of any length."""
+    per_step = one.laid.per_step
+    first = 2 if per_step else 1
+    return (
+        per_step == other.laid.per_step
+        and one.inputs.is_floating_point() == other.inputs.is_floating_point()
+        and one.inputs.shape[first:] == other.inputs.shape[first:]
+        and one.laid.targets.shape[first:] == other.laid.targets.shape[first:]
+    )
+
+
+def _sequences(record: TapeRecord, term: LossTerm) -> _Sequences | None:
     """Return inputs `[B, T, ...]` and the targets that belong to them."""
-    target = term.target
-    if term.family not in FAMILIES or target.dim() == 0 or target.numel() == 0:
+    if term.target.dim() == 0 or term.target.numel() == 0:
         return None
-    soft = term.family == "classes" and target.is_floating_point()
-    for call in calls:
-        for given in call.inputs:
-            if given.dim() < 2 or (given.dim() < 3 and given.is_floating_point()):  # noqa: PLR2004
-                given = given.unsqueeze(-1) if given.dim() == 2 else given  # noqa: PLR2004, PLW2901
-            if given.dim() < 2:  # noqa: PLR2004
-                continue
-            for axis in (1, 0):
-                length, batch = given.shape[axis], given.shape[1 - axis]
-                if length not in steps or length < _FEWEST_STEPS:
-                    continue
-                first = given if axis == 1 else given.transpose(0, 1)
-                if len(target) == batch and (target.dim() == 1 or soft or _columns(term, target)):
-                    return first, target
-                if term.family == "classes" and not soft and target.numel() == batch * length:
-                    laid = target.reshape(batch, length) if axis == 1 else None
-                    laid = target.reshape(length, batch).T if laid is None else laid
-                    return first, laid
+    steps = {int(curve.statistics.get("time_steps", 0)) for curve in record.curves}
+    # of a state that goes on without its gradient, what the network was fed before counts too
+    carried = any("time_cut" in curve.statistics for curve in record.curves)
+    for call in record.calls:
+        for given, base in _fed(call):
+            found = _of_call(given, base if carried else None, term, steps, len(record.terms) > 1)
+            if found is not None:
+                return found
     return None
 
 
-def _columns(term: LossTerm, target: Tensor) -> bool:
-    """Whether the target is a few numbers for each example."""
-    return term.family != "classes" and target.dim() == 2 and target.shape[1] <= _FEWEST_STEPS  # noqa: PLR2004
+def _fed(call: RootCall) -> list[tuple[Tensor, Tensor | None]]:
+    bases = call.bases or (None,) * len(call.inputs)
+    return list(zip(call.inputs, bases, strict=True))
 
 
-def _ends(shape: tuple[int, ...], horizon: int) -> tuple[Array, Array]:
-    """Return sequence and step of some targets, the same ones whenever it is asked."""
-    count, length = shape[:2]
-    first = min(length - 1, max(2 * horizon, length // 2))  # a past twice the horizon
-    generator = np.random.default_rng(0)
-    rows = generator.integers(0, count, _ROWS_OF_TEXT)
-    steps = generator.integers(first, length, _ROWS_OF_TEXT)
-    pairs = np.unique(np.stack([rows, steps]), axis=1)
-    return pairs[0], pairs[1]
+def _of_call(
+    given: Tensor, base: Tensor | None, term: LossTerm, steps: set[int], joined: bool
+) -> _Sequences | None:
+    """Return the sequences that one input of a call holds, or is a piece of."""
+    for axis in (1, 0):
+        if given.dim() < 2 or given.shape[axis] not in steps or given.shape[axis] < _FEWEST_STEPS:  # noqa: PLR2004
+            continue
+        length, batch = given.shape[axis], given.shape[1 - axis]
+        laid = lay_out(term, batch=batch, length=length, axis=axis, joined=joined)
+        if laid is None:
+            continue
+        inputs = given if axis == 1 else given.transpose(0, 1)
+        past = past_of(given, base, axis=axis) if base is not None and laid.per_step else None
+        return _Sequences(_as_columns(inputs if past is None else past), laid)
+    past = past_of(given, base, axis=None) if base is not None else None  # fed step by step
+    if past is None or past.shape[1] < _FEWEST_STEPS:
+        return None
+    laid = lay_out(term, batch=len(past), length=past.shape[1], axis=1, joined=joined)
+    return _Sequences(_as_columns(past), laid) if laid is not None and laid.per_step else None
 
 
-def _cut_out(inputs: Array, targets: Array, horizon: int) -> Array:
-    rows, steps = _ends(targets.shape, horizon)
-    past = int(steps.min())
-    back = np.arange(-past, 1)
-    return np.asarray(inputs[rows[:, None], steps[:, None] + back])
-
-
-def _labels(targets: Array, horizon: int) -> Array:
-    rows, steps = _ends(targets.shape, horizon)
-    return np.asarray(targets[rows, steps])
+def _as_columns(inputs: Tensor) -> Tensor:
+    """Return numbers as `[B, T, D]`, tokens as `[B, T]`."""
+    lone = inputs.dim() == 2 and inputs.is_floating_point()  # noqa: PLR2004
+    return inputs.unsqueeze(-1) if lone else inputs

@@ -45,12 +45,14 @@ class RootCall:
     """One call of a module from outside every module.
 
     `outputs` are (sequence number of its op, detached value) of every tensor that came out;
-    `inputs` are the tensors that went in, detached.
+    `inputs` are the tensors that went in, detached; `bases`, for each, the tensor that it is a
+    slice of, if it is one.
     """
 
     module: nn.Module
     inputs: tuple[Tensor, ...]
     outputs: tuple[tuple[int, Tensor], ...]
+    bases: tuple[Tensor | None, ...] = ()
 
 
 @final
@@ -166,12 +168,19 @@ class ForwardSpies:
                 if tensor.grad_fn is not None
             )
             held = tuple(tensor.detach() for tensor in inputs)
-            self.calls.append(RootCall(module, held, outputs))
+            bases = tuple(_base(tensor) for tensor in inputs)
+            self.calls.append(RootCall(module, held, outputs, bases))
 
 
 def _sequence_number() -> int:
     """Return the number that autograd will give to the next op of this thread."""
     return torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _base(tensor: Tensor) -> Tensor | None:
+    """Return the data that `tensor` is a view of, None where it is none or was computed."""
+    base = tensor._base  # noqa: SLF001
+    return None if base is None or base.requires_grad else base.detach()
 
 
 def _tensors(value: object, *, depth: int = 0) -> Iterable[Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import final
 
@@ -25,6 +25,7 @@ from .quiet import quiet_ops
 from .rerun import RecurrentCall
 from .sharding import gathered, local, whole
 from .spies import RootCall, Span
+from .target_losses import target_losses
 from .vocabulary import MATCHED_OUTPUTS, is_native
 from .walk import Walk, walk
 
@@ -200,6 +201,8 @@ class Tape:
             return  # a user's own function may have any name and save anything
         if above_output:
             term = read_term(node, present[0], record.calls)
+            if term is not None and record.curves:  # what a memory reaches shows target by target
+                term = replace(term, losses=target_losses(node))
             if term is not None:
                 record.terms[place] = term
         for statistic in self._statistics.get(base_name(node.name()), ()):

@@ -82,7 +82,7 @@ class TapeRows:
 
     def _write_curves(self, step: int, record: TapeRecord, names: Names) -> None:
         write_curves(self._recorder, step, record.curves, names, record.read)
-        self.sequences.add(record)
+        self.sequences.add(step, record)
 
     def _apart(self, part: str, write: Callable[[], None]) -> None:
         """Write one part; that it fails costs this part alone."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 # multiples of the kernel's mean eigenvalue, from interpolation to the mean
 PENALTIES = tuple(np.geomspace(1e-3, 1e4, 15))
@@ -23,10 +24,13 @@ class Smoother:
     Attributes:
         vectors: eigenvectors V of the centered kernel, `[N, R]`.
         values: its eigenvalues s, `[R]`.
+        groups: of the examples, `[N]`: what is predicted for one is then learned from other
+            groups alone. None where every example stands for itself.
     """
 
     vectors: Floats
     values: Floats
+    groups: Integers | None = None
 
     def leave_one_out(self, targets: Floats, penalties: Sequence[float]) -> Iterator[Floats]:
         """Yield for each penalty what ridge regression without example i predicts for it, `[N, K]`.
@@ -34,6 +38,8 @@ class Smoother:
         ``f_-i = y_i - r_i / (1 - H_ii)`` with the residual r, exact for a ridge whose intercept
         is free. Residual and leverage are summed from what the penalty takes away, so that
         nothing cancels where the fit interpolates: there rounding would hand the target back.
+
+        Without a whole group g, ``f_-g = y_g - (I - H_gg)^-1 r_g``.
 
         Args:
             targets: Y, `[N, K]`.
@@ -51,8 +57,25 @@ class Smoother:
         for penalty in penalties:
             taken = penalty * mean_value / (self.values + penalty * mean_value)
             residual = beyond + self.vectors @ (taken[:, None] * rotated)
+            if self.groups is not None:
+                yield targets - self._without_groups(self.groups, taken, residual)
+                continue
             left = np.maximum(free + squares @ taken, _SMALLEST_LEFT)[:, None]
             yield targets - residual / left
+
+    def _without_groups(self, groups: Integers, taken: Floats, residual: Floats) -> Floats:
+        """Return ``(I - H_gg)^-1 r_g`` for the rows of every group."""
+        order = np.argsort(groups, kind="stable")
+        sizes = np.unique(groups, return_counts=True)[1]
+        starts = np.cumsum(sizes) - sizes
+        error = np.empty_like(residual)
+        for size in np.unique(sizes).tolist():
+            rows = order[starts[sizes == size][:, None] + np.arange(size)]  # [G, size]
+            vectors = self.vectors[rows]
+            free = (1.0 + _SMALLEST_LEFT) * np.eye(size) - 1.0 / len(residual)
+            kept = np.einsum("gar,r,gbr->gab", vectors, 1.0 - taken, vectors, optimize=True)
+            error[rows] = np.linalg.solve(free - kept, residual[rows])
+        return error
 
 
 def linear_smoother(features: Floats) -> Smoother:

@@ -46,7 +46,8 @@ class Memory:
         stated: whether the user says so.
         short: progress of a model that sees the last `reach` steps; NaN where unknown.
         long: progress of a model that sees more.
-        stays: whether the network's own progress stays at `short`.
+        reached: the network's own on the same examples.
+        stays: whether that stays at `short`.
     """
 
     reach: float
@@ -55,6 +56,7 @@ class Memory:
     stated: bool
     short: float
     long: float
+    reached: float
     stays: bool
 
     @property
@@ -86,23 +88,34 @@ def memory_of(case: Case) -> Memory:
             "memory_error",
             "telling_lag",
             "assumed_horizon",
+            "memory_way",
+            "memory_per_step",
         )
     }
     short, long = values["short_memory"], values["long_memory"]
     progress = case.progress
     worth = long - short > max(WORTH_MORE, WORTH_ERRORS * values["memory_error"])
+    # where steps have targets of their own, most may need no memory: the loss of them all says
+    # little about those that do
+    way = values["memory_way"]
+    if values["memory_per_step"] > 0.0:
+        reached, error = short + way * (long - short), 0.0
+    else:
+        reached, error = progress.u, progress.error if progress.known else 0.0
     needed = 0
     if case.lag is not None:
         needed = case.lag
         # a network that learns what there is to learn remembers, whatever the probe says
         learned = progress.known and progress.informed and progress.u >= HALF_THE_WAY
+        if way == way:  # noqa: PLR0124 (known)
+            learned = way >= HALF_THE_WAY
         stays = not learned and not (progress.known and progress.falling)
     else:
         if worth:
             needed = int(max(values["telling_lag"], values["assumed_horizon"] + 1.0))
-        bound = short + BEGUN * (long - short) + 2.0 * (progress.error if progress.known else 0.0)
-        stays = worth and progress.known and progress.u <= bound and not _still_going(case)
-    return Memory(reach, steps, needed, case.lag is not None, short, long, stays)
+        bound = short + BEGUN * (long - short) + 2.0 * error
+        stays = worth and progress.known and reached <= bound and not _still_going(case)
+    return Memory(reach, steps, needed, case.lag is not None, short, long, reached, stays)
 
 
 def expands(case: Case) -> bool:

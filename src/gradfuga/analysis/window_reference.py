@@ -14,6 +14,7 @@ import numpy as np
 
 from .calibration import binary_losses, sigmoid_losses, softmax_losses, squared_losses
 from .kernel_ridge import Smoother
+from .memory_pairs import MemoryPairs
 from .reference import Family
 from .selection import FOLDS, Candidates, cross_fitted
 
@@ -29,6 +30,8 @@ _FEW_COLUMNS = 8  # a step of at most so many numbers is given their products to
 _MOST_COLUMNS = 64
 _TELLING_LAGS = 3  # single lags that are tried beside the last steps
 _TELLS = 0.5  # of what all steps tell: then one lag is what the task is about
+_FEWEST_KNOWN = 16  # examples with a loss of the network's own
+_CLEAR = 3.0  # standard errors
 _WEIGHT = 3.0  # of a single lag against one of the last steps: a ridge believes large columns
 
 
@@ -42,6 +45,8 @@ class WindowReference:
         long: of the best of models that see steps before, never below `short`.
         error: standard error of `long - short`.
         lag: the single lag beyond the horizon that tells most of that, 0 where none does.
+        way: how far the network has come from `short` (0) to `long` (1), on the very examples
+            whose losses under it are known and where `long` is worth more; NaN where none are.
     """
 
     memoryless: float
@@ -49,47 +54,52 @@ class WindowReference:
     long: float
     error: float
     lag: int
+    way: float
 
 
-UNKNOWN = WindowReference(math.nan, math.nan, math.nan, math.nan, 0)
+UNKNOWN = WindowReference(math.nan, math.nan, math.nan, math.nan, 0, math.nan)
 
 
-def window_reference(
-    inputs: Numbers, targets: Numbers, *, family: Family, horizon: int
-) -> WindowReference:
+def window_reference(pairs: MemoryPairs, *, horizon: int) -> WindowReference:
     """Hold models with a memory of `horizon` steps against models without that bound.
 
-    Ridge regressions on the steps' values (one-hot tokens; products of few numbers), judged by
-    leave-one-out losses of the network's own family.
+    Ridge regressions on the steps' values (one-hot tokens; products of few numbers) and on the
+    position of the target, judged by losses of the network's own family on sequences that they
+    have not seen.
 
     Args:
-        inputs: sequences up to the step at which the target is to be told, the last step last,
-            `[N, T]` tokens or `[N, T, D]` numbers.
-        targets: class labels `[N]`, or numbers `[N, K]`.
-        family: of the loss.
+        pairs: of the task.
         horizon: H, in steps; the last step has lag 0.
 
     Example:
+        >>> from gradfuga.analysis.memory_pairs import SequenceBatch, draw_pairs
         >>> generator = np.random.default_rng(0)
         >>> x = generator.integers(0, 4, (400, 30))
-        >>> found = window_reference(x, x[:, 5], family="classification", horizon=10)
+        >>> batch = SequenceBatch(x, x[:, 5], None)
+        >>> pairs = draw_pairs([batch], family="classification", horizon=10, per_step=False)
+        >>> found = window_reference(pairs, horizon=10)
         >>> round(found.short, 1), found.long > 0.8, found.lag
         (0.0, True, 24)
     """
-    kept = np.random.default_rng(0).permutation(len(inputs))[:MOST_EXAMPLES]
-    fed, goals = inputs[kept], _goals(targets[kept], family)
+    kept = np.random.default_rng(0).permutation(len(pairs.inputs))[:MOST_EXAMPLES]
+    family, fed = pairs.family, pairs.inputs[kept]
+    goals = _goals(pairs.targets[kept], family)
     if len(fed) < FEWEST_EXAMPLES or goals.shape[1] == 0 or fed.shape[1] <= horizon:
         return UNKNOWN
     steps = _columns(fed)[:, ::-1]  # lag 0 first
     if not np.isfinite(steps).all() or not np.isfinite(goals).all():
         return UNKNOWN
     constant, losses_of = _losses(goals, family)
-    folds: Integers = (np.arange(len(goals)) % FOLDS).astype(np.int64)
-    last, near = _gram(steps[:, :1]), _gram(steps[:, : max(horizon, 1)])
+    groups = np.unique(pairs.sequence[kept], return_inverse=True)[1].astype(np.int64)
+    alone_each = int(groups.max()) == len(groups) - 1
+    folds: Integers = (groups % FOLDS).astype(np.int64)
+    place = _gram(_one_hot(pairs.position[kept])[:, None])
+    last, near = place + _gram(steps[:, :1]), place + _gram(steps[:, : max(horizon, 1)])
     whole = near + _gram(_binned(steps[:, horizon:]))
 
     def offer(name: str, kernel: Floats) -> Candidates:
-        return Candidates(name, losses_of(_smoother(kernel), goals))
+        smoother = _smoother(kernel, None if alone_each else groups)
+        return Candidates(name, losses_of(smoother, goals))
 
     of_last, of_near, of_all = offer("last", last), offer("near", near), offer("whole", whole)
     alone = [
@@ -109,9 +119,40 @@ def window_reference(
         memoryless=1.0 - float(memoryless.losses.mean()) / base,
         short=1.0 - float(short.losses.mean()) / base,
         long=1.0 - float(long.losses.mean()) / base,
-        error=float(gain.std()) / (math.sqrt(len(gain)) * base),
+        error=_error_of_mean(gain, groups) / base,
         lag=int(single.kind) if tells else 0,
+        way=_way(short.losses - pairs.losses[kept], gain, groups),
     )
+
+
+def _way(ahead: Floats, gain: Floats, groups: Integers) -> float:
+    """Return what the network has gained over a short memory, as a share of what a long one has.
+
+    Args:
+        ahead: by how much the network's loss is below that of the short memory, `[N]`; NaN where
+            it is not known.
+        gain: the same of the long memory.
+        groups: of examples that are not independent, `[N]`.
+    """
+    known = np.isfinite(ahead)
+    if int(known.sum()) < _FEWEST_KNOWN:
+        return math.nan
+    worth = float(gain[known].mean())
+    if worth <= _CLEAR * _error_of_mean(gain[known], groups[known]):
+        return math.nan
+    return float(ahead[known].mean()) / worth
+
+
+def _error_of_mean(values: Floats, groups: Integers) -> float:
+    """Return the standard error of a mean over examples of which those of a group go together."""
+    centered = values - values.mean()
+    sums = np.bincount(groups, weights=centered)
+    return math.sqrt(float((sums**2).sum())) / len(values)
+
+
+def _one_hot(positions: Integers) -> Floats:
+    kinds = np.unique(positions, return_inverse=True)[1]
+    return np.asarray(np.eye(int(kinds.max()) + 1)[kinds])
 
 
 def _goals(targets: Numbers, family: Family) -> Floats:
@@ -171,10 +212,10 @@ def _gram(steps: Floats) -> Floats:
     return np.asarray(flat @ flat.T)
 
 
-def _smoother(kernel: Floats) -> Smoother:
+def _smoother(kernel: Floats, groups: Integers | None) -> Smoother:
     values, vectors = np.linalg.eigh(kernel)
     used = values > 1e-10 * max(float(values[-1]), 1e-300)
-    return Smoother(vectors[:, used], values[used])
+    return Smoother(vectors[:, used], values[used], groups)
 
 
 def _telling(steps: Floats, goals: Floats) -> Integers:

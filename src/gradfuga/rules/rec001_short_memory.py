@@ -73,7 +73,7 @@ class ShortMemory(AbstractRule):
             needed=memory.needed,
             short=memory.short,
             long=memory.long,
-            u=case.progress.u,
+            u=memory.reached,
         )
         horizon = Evidence(
             found.path,
