@@ -175,7 +175,7 @@ def _moments(target: Tensor) -> Tensor:
 
 def _classes(node: Node, gradient: Tensor) -> LossTerm | None:
     log_p, target = _saved(node, "self"), _saved(node, "target")
-    if log_p is None or target is None or log_p.dim() < 1:
+    if log_p is None or target is None or log_p.dim() < 1 or target.numel() == 0:
         return None
     if log_p.dim() == 1:
         log_p, target = log_p[None], target.reshape(1)
@@ -224,7 +224,7 @@ def _squares(node: Node, gradient: Tensor) -> LossTerm | None:
     if sides is None:
         return None
     prediction, target = _saved(node, sides[0]), _saved(node, sides[1])
-    if prediction is None or target is None:
+    if prediction is None or target is None or target.numel() == 0:
         return None
     error = (prediction - target).to(torch.float64)
     weight = _weight(node, gradient, error)
@@ -260,7 +260,7 @@ def _robust_moments(target: Tensor, knee: float, scale: float) -> Tensor:
 
 def _binary(node: Node, gradient: Tensor) -> LossTerm | None:
     prediction, target = _saved(node, "self"), _saved(node, "target")
-    if prediction is None or target is None:
+    if prediction is None or target is None or target.numel() == 0:
         return None
     prediction, truth = prediction.to(torch.float64), target.to(torch.float64)
     if base_name(node.name()) == "BinaryCrossEntropy":
@@ -327,7 +327,9 @@ def _residual(node: Node, gradient: Tensor, calls: Sequence[RootCall]) -> LossTe
     """Squared error written by hand: `(prediction - target) ** 2`."""
     residual, power = _saved(node, "self"), getattr(node, "_saved_exponent", None)
     below = node.next_functions[0][0]
-    if residual is None or power != 2 or below is None or base_name(below.name()) != "Sub":  # noqa: PLR2004
+    if residual is None or residual.numel() == 0 or below is None:
+        return None
+    if power != 2 or base_name(below.name()) != "Sub":  # noqa: PLR2004
         return None
     inputs = [child for child, _ in below.next_functions]
     slot = 0 if inputs[0] is not None else 1

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import final
 
+import torch
 from torch import Tensor
 
 from .._types import Kind
@@ -53,6 +54,7 @@ class LossRows:
             path = graph.ops[place].path
             value = float(term.value) / scale
             if not math.isfinite(value):
+                self._write_broken_targets(step, term)
                 continue  # its gradient broke, not the loss: left to the part that is not read
             pool = self._pools.setdefault(path, TargetPool())
             here = float(pool.add(term)) / scale
@@ -87,8 +89,21 @@ class LossRows:
         started = time.perf_counter()
         self._looked_at = step
         term, pool = found.term, next(iter(self._pools.values()))
-        if pool.takes(term):
+        if _holds_nan(term):
+            self._write_broken_targets(step, term)
+        elif pool.takes(term):
             gain = pool.add(term) - term.value
             gain = settled(gain) if isinstance(gain, Tensor) else gain
             self._recorder.add(step, "loss", Kind.LOSS, "gain", unscaled(gain, scaled))
         return found.seconds + time.perf_counter() - started
+
+    def _write_broken_targets(self, step: int, term: LossTerm) -> None:
+        """Write how many targets of a broken loss are no finite numbers."""
+        broken = torch.count_nonzero(~torch.isfinite(term.target))
+        self._recorder.add(step, "target", Kind.LOSS, "nonfinite", broken)
+
+
+def _holds_nan(term: LossTerm) -> bool:
+    """Whether a glimpse on the CPU shows targets that are no finite numbers."""
+    moments = term.moments
+    return not isinstance(moments, Tensor) and not math.isfinite(float(moments.sum()))

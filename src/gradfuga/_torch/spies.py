@@ -45,12 +45,14 @@ class RootCall:
     """One call of a module from outside every module.
 
     `outputs` are (sequence number of its op, detached value) of every tensor that came out;
-    `inputs` are the tensors that went in, detached; `bases`, for each, the tensor that it is a
-    slice of, if it is one.
+    `inputs` are the tensors that went in, detached; `data` those that no gradient flows through:
+    the others were made by weights; `bases`, for each input, the tensor that it is a slice of, if
+    it is one.
     """
 
     module: nn.Module
     inputs: tuple[Tensor, ...]
+    data: tuple[Tensor, ...]
     outputs: tuple[tuple[int, Tensor], ...]
     bases: tuple[Tensor | None, ...] = ()
 
@@ -168,8 +170,11 @@ class ForwardSpies:
                 if tensor.grad_fn is not None
             )
             held = tuple(tensor.detach() for tensor in inputs)
+            data = tuple(
+                kept for kept, tensor in zip(held, inputs, strict=True) if not tensor.requires_grad
+            )
             bases = tuple(_base(tensor) for tensor in inputs)
-            self.calls.append(RootCall(module, held, outputs, bases))
+            self.calls.append(RootCall(module, held, data, outputs, bases))
 
 
 def _sequence_number() -> int:

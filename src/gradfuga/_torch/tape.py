@@ -241,7 +241,7 @@ def _read_steps(gradient: Tensor, call: RecurrentCall) -> Measured:
     if gradient.shape != call.output.shape:  # type: ignore[union-attr]  # a tensor, see __init__
         return 1.0  # of the last state alone
     others = [d for d in range(gradient.dim()) if d != call.time_axis]
-    return torch.count_nonzero(gradient.abs().amax(dim=others)).to(torch.float64)
+    return torch.count_nonzero((gradient != 0).any(dim=others)).to(torch.float64)
 
 
 def _saved(node: Node, name: str) -> Tensor | None:

@@ -39,35 +39,6 @@ FEWEST_LOOKS = 3
 TIME_USES = 6
 
 
-def nonfinite_step(case: Case) -> int | None:
-    """Return the first step with a non-finite loss or weight gradient."""
-    found = [] if case.progress.nonfinite_step is None else [case.progress.nonfinite_step]
-    for path in case.readings.paths(Kind.WEIGHT_GRAD, "norm"):
-        steps, values = case.readings.series(path, Kind.WEIGHT_GRAD, "norm")
-        broken = steps[~np.isfinite(values)]
-        if broken.size:
-            found.append(int(broken[0]))
-    if not found:
-        return None
-    # a scaler skips such a step by design: one that the training survives is no illness
-    survived = case.progress.nonfinite_step is None and _finite_weights(case)
-    return None if survived else min(found)
-
-
-def _finite_weights(case: Case) -> bool:
-    for path in case.readings.paths(Kind.WEIGHT, "norm"):
-        values = case.readings.series(path, Kind.WEIGHT, "norm")[1]
-        if values.size and not math.isfinite(float(values[-1])):
-            return False
-    return True
-
-
-def nonfinite_inputs(case: Case) -> bool:
-    """Whether the data that went into the model was already NaN or infinite."""
-    values = case.readings.series("input", Kind.ACTIVATION, "nonfinite")[1]
-    return bool(values.size) and bool((values > 0).any())
-
-
 def constant_inputs(case: Case) -> bool:
     """Whether no value of any input told one example from another, in each batch looked at."""
     values = case.readings.series("input", Kind.ACTIVATION, "varying")[1]

@@ -18,6 +18,7 @@ from enum import Enum
 import numpy as np
 
 from .._types import Axis, Severity, Verdict
+from .breakage import broke_suddenly, broken_data, nonfinite_step
 from .build import REACH_LIMIT, highest_reach, late_samples, lowest_reach
 from .case import Case
 from .conditions import (
@@ -31,8 +32,6 @@ from .conditions import (
     has_time_axis,
     lost_share,
     nobody_fed,
-    nonfinite_inputs,
-    nonfinite_step,
     path_starves_all,
     starved_layers,
     stopped_step,
@@ -67,6 +66,7 @@ class Why(Enum):
     NONFINITE_PATH = "nonfinite_path"
     NONFINITE_RATE = "nonfinite_rate"
     NONFINITE_DATA = "nonfinite_data"
+    NONFINITE_SUDDEN = "nonfinite_sudden"
     CONSTANT_DATA = "constant_data"
     LEARNS = "learns"
     LEARNS_PARTLY = "learns_partly"
@@ -117,11 +117,13 @@ def judge(case: Case) -> Judgement:
     first_broken = nonfinite_step(case)
     start_high = highest_reach(case.reach[0], case.layers)
     if first_broken is not None:
-        if nonfinite_inputs(case):
+        if broken_data(case) is not None:
             return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NONFINITE_DATA)
         by_path = start_high > REACH_LIMIT
         if expands(case) and not (by_path and along_depth(case, start_high)):
             return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.TIME, Why.NONFINITE_PATH)
+        if not by_path and broke_suddenly(case):
+            return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NONFINITE_SUDDEN)
         why = Why.NONFINITE_PATH if by_path else Why.NONFINITE_RATE
         return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.DEPTH if by_path else None, why)
     if case.progress.informed:

@@ -56,7 +56,8 @@ class Progress:
         half_step: the first step at which half of the final progress was made.
         falling: whether the last half of the losses still falls (Mann-Kendall, z < -2.5).
         trend: that z.
-        nonfinite_step: the first step with a NaN or infinite loss, None where there is none.
+        nonfinite_step: the first step with a NaN or infinite loss, None where there is none, or
+            where the training goes on as if nothing were.
         first: the first loss, None where none was seen.
         last: the mean of the last losses, None where none was seen.
         gain: the same progress from pairs: what the best constant would have lost on the same
@@ -101,7 +102,7 @@ def measure_progress(readings: Readings) -> Progress:
     steps, losses = readings.losses
     finite = np.isfinite(losses)
     broken = steps[~finite]
-    nonfinite_step = int(broken[0]) if broken.size else None
+    nonfinite_step = int(broken[0]) if broken.size and not _passes(readings) else None
     good_steps, good = steps[finite], losses[finite]
     if good.size == 0:
         return Progress(
@@ -157,6 +158,26 @@ def measure_progress(readings: Readings) -> Progress:
         poor=poor,
         open=informed and reached < POOR and not poor and not like,
     )
+
+
+def survives(readings: Readings) -> bool:
+    """Whether every weight is a finite number where it was last seen."""
+    for path in readings.paths(Kind.WEIGHT, "norm"):
+        values = readings.series(path, Kind.WEIGHT, "norm")[1]
+        if values.size and not math.isfinite(float(values[-1])):
+            return False
+    return True
+
+
+def _passes(readings: Readings) -> bool:
+    """Whether losses that are not finite left no trace: most of what follows the first is finite.
+
+    A mean over nothing is one: an empty batch, labels that are all left out. Its gradient is zero.
+    """
+    losses = readings.losses[1]
+    first = int(np.flatnonzero(~np.isfinite(losses))[0])
+    later = losses[first + 1 :]
+    return later.size > 0 and float(np.isfinite(later).mean()) > 0.5 and survives(readings)  # noqa: PLR2004 (half)
 
 
 @dataclass(frozen=True, slots=True)

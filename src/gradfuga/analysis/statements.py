@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from .._messages import _
 from .._types import Axis, Cause, Verdict
+from .breakage import broken_data, nonfinite_step
 from .build import REACH_LIMIT, lowest_reach
 from .case import Case
-from .conditions import lost_share, nonfinite_step, stopped_step, unreached_share
+from .conditions import lost_share, stopped_step, unreached_share
 from .judgement import NOTHING_TO_LEARN, Judgement, Why
 from .passage import Spread, spread
 from .remembering import expanding, memory_of
@@ -35,6 +36,10 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "gradient was sound at the start."
         ),
         Why.NONFINITE_DATA: _("The data that goes into the model holds NaN or infinite values."),
+        Why.NONFINITE_SUDDEN: _(
+            "The loss or a gradient became NaN or infinite at step {broken}, out of a training "
+            "that was sound until then."
+        ),
         Why.CONSTANT_DATA: _(
             "The network does not learn: its inputs are the same for every example, so that "
             "nothing tells one from another."
@@ -106,6 +111,9 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "The gradient grows along time until the numbers overflow (step {broken})."
         )
     text = texts.get(judgement.why, _("Not enough evidence for a verdict."))
+    data = broken_data(case)
+    if judgement.why is Why.NONFINITE_DATA and data is not None and data.path == "target":
+        text = _("The targets hold NaN or infinite values.")
     low = lowest_reach(case.reach[0], case.layers) if case.steps else math.nan
     if judgement.why is Why.NONFINITE_RATE and low < -REACH_LIMIT:
         text = _("The loss or a gradient became NaN or infinite at step {broken}.")

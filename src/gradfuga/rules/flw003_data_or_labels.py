@@ -1,19 +1,19 @@
 """Inputs that say nothing about the targets.
 
 What it finds
-    Inputs that hold NaN or infinite values, or that are the same for every example of every batch
-    looked at. And, as a note that accuses nobody: a network that is known to have made less than a
-    hundredth of the way although its weights move, its gradient arrives everywhere and no other
-    cause is in sight, on batches from which a plain reference learner is known to find next to
-    nothing either.
+    Inputs or targets that hold NaN or infinite values when the loss breaks, or inputs that are the
+    same for every example of every batch looked at. And, as a note that accuses nobody: a network
+    that is known to have made less than a hundredth of the way although its weights move, its
+    gradient arrives everywhere and no other cause is in sight, on batches from which a plain
+    reference learner is known to find next to nothing either.
 
 Why it matters
     Shuffled labels, a broken input pipeline and a wrong column look like a stubborn network. The
     optimizer can be tuned for days against a task that is not there.
 
 Evidence
-    ``nonfinite`` or ``varying``, the number of input values that are not finite, or that differ
-    from the first example's. For the note ``reference``, the progress that the reference learner
+    ``nonfinite`` or ``varying``, the number of values that are not finite, or that differ from the
+    first example's. For the note ``reference``, the progress that the reference learner
     makes on held-out examples of the same batches, and twice its standard error, against 0.05;
     ``progress_at_most``, the largest progress of the network that the noise allows for, against
     0.01.
@@ -46,6 +46,7 @@ from ._stale import never_zeroed
 from ._words import plain
 
 if TYPE_CHECKING:
+    from ..analysis.breakage import BrokenData
     from ..analysis.case import Case
 
 
@@ -68,14 +69,12 @@ class DataOrLabels(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the data."""
-        from ..analysis.conditions import (  # noqa: PLC0415 (numpy)
-            constant_inputs,
-            nonfinite_inputs,
-            nonfinite_step,
-        )
+        from ..analysis.breakage import broken_data, nonfinite_step  # noqa: PLC0415 (numpy)
+        from ..analysis.conditions import constant_inputs  # noqa: PLC0415 (numpy)
 
-        if nonfinite_inputs(case):
-            return (self._broken(case),)
+        data = broken_data(case)
+        if data is not None:
+            return (self._broken(data),)
         if constant_inputs(case):
             return (self._constant(case),)
         if nonfinite_step(case) is not None or not learns_nothing(case):
@@ -118,18 +117,15 @@ class DataOrLabels(AbstractRule):
         cut = unreached(case).share >= UNREACHED_SHARE or frozen(case).share > FROZEN_SHARE
         return hungry or cut or never_zeroed(case) or bool(decay_wins(case))
 
-    def _broken(self, case: Case) -> Finding:
-        steps, values = case.readings.series("input", Kind.ACTIVATION, "nonfinite")
-        found = [
-            (step, value)
-            for step, value in zip(steps.tolist(), values.tolist(), strict=True)
-            if value > 0
-        ]
-        message = _(
-            "The data that goes into the model holds NaN or infinite values at step {step}."
-        ).format(step=found[0][0])
+    def _broken(self, data: BrokenData) -> Finding:
+        message = (
+            _("The targets hold NaN or infinite values at step {step}.")
+            if data.path == "target"
+            else _("The data that goes into the model holds NaN or infinite values at step {step}.")
+        )
         return self._finding(
-            message, Evidence("input", Kind.ACTIVATION, "nonfinite", *found[0], 0.0)
+            message.format(step=data.step),
+            Evidence(data.path, data.kind, "nonfinite", data.step, data.count, 0.0),
         )
 
     def _constant(self, case: Case) -> Finding:

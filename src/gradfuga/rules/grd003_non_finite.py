@@ -12,8 +12,9 @@ Evidence
 
 Known limits
     A step that a gradient scaler skips on purpose is not reported: the losses and weights stay
-    finite. Between sampled steps only the loss is looked at, so a gradient may have broken a
-    little earlier than is said.
+    finite. A loss of NaN that leaves no trace, as the mean over an empty batch, is a note. Between
+    sampled steps only the loss is looked at, so a gradient may have broken a little earlier than
+    is said.
 
 References
     Micikevicius et al. 2018, Mixed Precision Training, https://arxiv.org/abs/1710.03740.
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
@@ -45,13 +46,23 @@ class NonFinite(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on the first broken step."""
-        from ..analysis.conditions import nonfinite_inputs, nonfinite_step  # noqa: PLC0415 (numpy)
+        from ..analysis.breakage import (  # noqa: PLC0415 (numpy)
+            broke_suddenly,
+            broken_data,
+            nonfinite_step,
+        )
 
         step = nonfinite_step(case)
         if step is None:
-            return ()
+            return self._passing(case)
         paths = _broken_weights(case, step)
-        if nonfinite_inputs(case):
+        data = broken_data(case)
+        if data is not None and data.path == "target":
+            message = _(
+                "The targets hold NaN or infinite values, and so do the loss and the gradients "
+                "from step {step} on."
+            )
+        elif data is not None:
             message = _(
                 "The data that goes into the model holds NaN or infinite values, and so do the "
                 "loss and the gradients from step {step} on."
@@ -60,6 +71,12 @@ class NonFinite(AbstractRule):
             message = _("The loss became NaN or infinite at step {step}.")
         else:
             message = _("The gradient of '{layer}' became NaN or infinite at step {step}.")
+        if data is None and broke_suddenly(case):
+            message += " " + _(
+                "Nothing had grown before, so that the learning rate is not known to be why: look "
+                "for NaN in the batch of that step, and for a division, a root or a logarithm of "
+                "zero."
+            )
         return (
             self.finding(
                 severity=Severity.FATAL,
@@ -68,6 +85,28 @@ class NonFinite(AbstractRule):
                 evidence=_evidence(case, step, paths),
             ),
         )
+
+    def _passing(self, case: Case) -> Iterable[Finding]:
+        """Note losses that are no numbers and did no harm."""
+        steps, losses = case.readings.losses
+        broken = [
+            step
+            for step, loss in zip(steps.tolist(), losses.tolist(), strict=True)
+            if not math.isfinite(loss)
+        ]
+        if not broken:
+            return ()
+        message = _(
+            "The loss is NaN or infinite at {count} of {of} steps, the first one step {step}, and "
+            "the weights are not harmed: the mean over an empty batch, or over labels that are all "
+            "left out, is such a loss. Nothing is learned from these batches."
+        ).format(count=len(broken), of=len(losses), step=broken[0])
+        finding = self.finding(
+            severity=Severity.MILD,
+            message=message,
+            evidence=(Evidence("loss", Kind.LOSS, "value", broken[0], math.nan, math.nan),),
+        )
+        return (replace(finding, role=Role.NOTE),)
 
 
 def _broken_weights(case: Case, step: int) -> tuple[str, ...]:

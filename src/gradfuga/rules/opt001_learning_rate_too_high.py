@@ -16,7 +16,8 @@ Evidence
 
 Known limits
     A wild first step alone is normal. A loss that diverges because gradients are never zeroed or
-    because the input holds NaN is left to those rules. Targets of a huge scale make every
+    because the data hold NaN is left to those rules, and one that breaks from one step to the next
+    without having grown is blamed on nothing. Targets of a huge scale make every
     learning rate too high; target-scale says so.
 
 References
@@ -65,16 +66,19 @@ class LearningRateTooHigh(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding with the first of the four signs that is there."""
-        from ..analysis.conditions import (  # noqa: PLC0415 (numpy)
-            grew_dead,
-            nonfinite_inputs,
+        from ..analysis.breakage import (  # noqa: PLC0415 (numpy)
+            broke_suddenly,
+            broken_data,
             nonfinite_step,
         )
+        from ..analysis.conditions import grew_dead  # noqa: PLC0415 (numpy)
 
         sound = highest(at_start(case)) <= self.limit
-        if not sound or nonfinite_inputs(case) or never_zeroed(case):
+        if not sound or broken_data(case) is not None or never_zeroed(case):
             return ()
         broken = nonfinite_step(case)
+        if broken is not None and broke_suddenly(case):
+            return ()  # steps that are too long announce themselves
         if broken is not None and lowest(at_start(case)) < -self.limit:
             return ()  # what makes it small there may be what has broken
         if broken is not None:
