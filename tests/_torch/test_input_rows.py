@@ -1,5 +1,7 @@
 """What is counted of the inputs: NaN, and what tells one example from another."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -39,3 +41,46 @@ def test_values_that_differ_from_the_first_example_are_counted(given, count):
 def test_a_batch_of_one_says_nothing_about_what_examples_share():
     assert counted("varying", X[:1]) == []
     assert counted("nonfinite", X[:1]) == [0.0] * 2
+
+
+def test_what_weights_have_made_is_no_data():
+    torch.manual_seed(0)
+    first, second = nn.Linear(6, 6), nn.Linear(6, 1)
+    optimizer = torch.optim.SGD([*first.parameters(), *second.parameters()], lr=1e-3)
+    with observe(nn.ModuleList([first, second]), optimizer, every=1) as observer:
+        for _ in range(2):
+            optimizer.zero_grad()
+            F.mse_loss(second(first(X) * math.inf), torch.ones(4, 1)).backward()
+            optimizer.step()
+    assert observer.readings.series("input", "activation", "nonfinite")[1].tolist() == [0.0] * 2
+
+
+@pytest.mark.parametrize("every", [1, 10])
+def test_targets_that_are_not_finite_are_counted_in_samples_and_between_them(every):
+    torch.manual_seed(0)
+    model = nn.Linear(6, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with observe(model, optimizer, every=every) as observer:
+        for step in range(30):
+            target = torch.ones(4, 1)
+            if step == 25:
+                target[2] = math.nan
+            optimizer.zero_grad()
+            F.mse_loss(model(X), target).backward()
+            optimizer.step()
+    steps, counts = observer.readings.series("target", "loss", "nonfinite")
+    assert dict(zip(steps.tolist(), counts.tolist(), strict=True))[25] == 1.0
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.smooth_l1_loss, lambda a, b: ((a - b) ** 2).mean()])
+def test_an_empty_batch_switches_nothing_off(loss):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with observe(model, optimizer, every=2) as observer:
+        for step in range(12):
+            x = X[: 0 if step in (4, 5) else 4]
+            optimizer.zero_grad()
+            loss(model(x), torch.ones(len(x), 1)).backward()
+            optimizer.step()
+    assert observer.readings.record.warnings == ()

@@ -19,8 +19,6 @@ from gradfuga.analysis.conditions import (
     has_time_axis,
     lost_share,
     nobody_fed,
-    nonfinite_inputs,
-    nonfinite_step,
     path_starves_all,
     starved_layers,
     training_share,
@@ -49,8 +47,6 @@ def set_reach(case, rows):
 def test_where_nothing_was_read_nothing_is_claimed(case):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert nonfinite_step(case) is None
-        assert not nonfinite_inputs(case)
         assert not grew_dead(case)
         assert lost_share(case) == 0.0
         assert math.isnan(waiting_reach(case))
@@ -65,31 +61,6 @@ def test_where_nothing_was_read_nothing_is_claimed(case):
         assert not clear_fall(case)
         assert not has_time_axis(case.graph)
     assert not dead_at(EMPTY, 0)
-
-
-def test_the_first_step_that_is_not_finite_is_that_of_the_loss_or_of_a_gradient():
-    broken = [*STANDING[:50], *[math.nan] * 50]
-    assert nonfinite_step(IDLE.case) is None
-    assert nonfinite_step(IDLE.with_losses(broken).case) == 50
-    earlier = IDLE.with_losses(broken).everywhere(*GRAD, by_step(0.5, math.inf, until=16))
-    assert nonfinite_step(earlier.case) == 32
-    later = IDLE.with_losses(broken).everywhere(*GRAD, by_step(0.5, math.inf, until=64))
-    assert nonfinite_step(later.case) == 50
-
-
-def test_a_gradient_that_the_training_survives_is_no_illness():
-    skipped = IDLE.reading("head.weight", *GRAD, by_step(math.inf, 0.5, until=2))
-    assert nonfinite_step(skipped.case) is None
-    ruined = skipped.reading("head.weight", *WEIGHT, by_step(1.0, math.inf))
-    assert nonfinite_step(ruined.case) == 0
-    healed = skipped.reading("head.weight", *WEIGHT, by_step(math.inf, 1.0))
-    assert nonfinite_step(healed.case) is None
-
-
-def test_one_number_that_is_not_finite_in_the_data_is_seen():
-    counted = ("input", Kind.ACTIVATION, "nonfinite")
-    assert not nonfinite_inputs(IDLE.reading(*counted, 0.0).case)
-    assert nonfinite_inputs(IDLE.reading(*counted, {8: 0.0, 16: 1.0, 32: 0.0}).case)
 
 
 def test_a_dead_layer_has_nine_tenths_of_dead_units_and_lets_nothing_through():

@@ -56,12 +56,12 @@ LEARNS_LITTLE = UNCLEAR[Why.LEARNS_LITTLE]
 BORN_DEAD = verdict("dead_units", Why.BORN_DEAD, "fatal")
 KILLED = verdict("dead_units", Why.KILLED, "fatal")
 
-
 NONE_SAMPLED = replace(IDLE, sampled=())
-OVERFLOWS = IDLE.with_losses([*STANDING[:50], *[math.nan] * 50])
-GRAD_OVERFLOWS = IDLE.everywhere(Kind.WEIGHT_GRAD, "norm", by_step(0.5, math.inf)).everywhere(
-    Kind.WEIGHT, "norm", by_step(1.0, math.inf)
-)
+CLIMBS = [*STANDING[:30], *[BASELINE * 10.0**n for n in range(1, 4)]]
+OVERFLOWS, SUDDEN = (IDLE.with_losses([*e[:33], *[math.nan] * 67]) for e in (CLIMBS, STANDING))
+INFINITE = IDLE.everywhere(Kind.WEIGHT_GRAD, "norm", by_step(0.5, math.inf))
+RUINED = INFINITE.everywhere(Kind.WEIGHT, "norm", by_step(1.0, math.inf))
+GRAD_OVERFLOWS = RUINED.with_losses([*CLIMBS, *[CLIMBS[-1]] * 67])
 POOR = LEARNER.with_losses(LITTLE).with_reference(0.9)
 OPEN = LEARNER.with_losses(LITTLE)
 BLIND = IDLE.without_baseline()
@@ -79,6 +79,7 @@ EVERY_REASON = {
     "no loss": (BLIND.with_losses(()), UNCLEAR[Why.NOTHING_SEEN]),
     "no loss seen": (at(BLIND.with_losses(()).case, steps=100), UNCLEAR[Why.NOTHING_SEEN]),
     "overflow": (OVERFLOWS, verdict("exploding", Why.NONFINITE_RATE, "fatal")),
+    "breaks suddenly": (SUDDEN, STALLED[Why.NONFINITE_SUDDEN]),
     "gradient overflows": (GRAD_OVERFLOWS, verdict("exploding", Why.NONFINITE_RATE, "fatal")),
     "overflow by path": (
         OVERFLOWS.gains(linear=10.0),

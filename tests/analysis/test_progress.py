@@ -175,7 +175,7 @@ def test_a_loss_that_still_falls_is_seen_and_one_that_does_not_is_not():
 
 def test_the_first_loss_that_is_not_finite_is_noted_and_the_others_judged():
     losses = falling()
-    losses[37], losses[90] = math.nan, math.inf
+    losses[37:] = [math.nan] * len(losses[37:])
     progress = measure_progress(training(losses))
     assert progress.nonfinite_step == 37
     assert math.isfinite(progress.u)
@@ -184,6 +184,19 @@ def test_the_first_loss_that_is_not_finite_is_noted_and_the_others_judged():
     assert nothing.first is None
     assert not nothing.known
     assert not nothing.informed
+
+
+def test_losses_that_are_not_finite_and_leave_no_trace_break_nothing():
+    losses = falling()
+    losses[37], losses[90] = math.nan, math.inf
+    progress = measure_progress(training(losses))
+    assert progress.nonfinite_step is None
+    assert progress.informed
+    half = falling()
+    half[:-1:2] = [math.nan] * len(half[:-1:2])
+    assert measure_progress(training(half)).nonfinite_step is None  # more than half are finite
+    half[1], half[3] = math.nan, math.nan
+    assert measure_progress(training(half)).nonfinite_step == 0
 
 
 def test_without_targets_nothing_is_known():

@@ -126,10 +126,22 @@ def test_the_data_is_not_blamed_while_anything_else_can_be(why):
 
 
 def test_inputs_that_are_not_finite_are_found():
-    broken = Training().with_losses([math.nan] * 100)
+    broken = Training().with_losses([1.5, 1.5, *[math.nan] * 98])
     finding = only(DATA, broken.reading("input", Kind.ACTIVATION, "nonfinite", {0: 0.0, 2: 7.0}))
+    assert "goes into the model" in finding.message
     assert "at step 2" in finding.message
     assert finding.evidence[0].observed == 7.0
+
+
+def test_targets_that_are_not_finite_are_found():
+    broken = Training().with_losses([1.5, 1.5, *[math.nan] * 98])
+    finding = only(DATA, broken.reading("target", Kind.LOSS, "nonfinite", {2: 7.0}))
+    assert "targets" in finding.message
+    assert finding.evidence[0].path == "target"
+
+
+def test_data_that_are_not_finite_and_break_nothing_are_not():
+    assert not fires(DATA, Training().reading("input", Kind.ACTIVATION, "nonfinite", 7.0))
 
 
 def test_inputs_that_tell_no_example_from_another_are_found():

@@ -46,6 +46,10 @@ def test_numbers_that_break_because_the_data_is_broken_do_not():
     assert not fires(TOO_HIGH, BROKEN.reading("input", Kind.ACTIVATION, "nonfinite", 3.0))
 
 
+def test_numbers_that_break_from_one_step_to_the_next_do_not():
+    assert not fires(TOO_HIGH, Training().with_losses([2.0, 1.9, 1.8, *[math.nan] * 97]))
+
+
 def test_a_loss_that_ends_worse_than_it_began_and_than_a_constant_blames_it():
     worse = Training().with_losses([2.0, 3.0, *[5.0 + 0.01 * (-1) ** n for n in range(98)]])
     finding = only(TOO_HIGH, worse)

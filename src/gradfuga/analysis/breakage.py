@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._types import Kind
+from .build import REACH_LIMIT, highest_reach
 from .progress import survives
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _counts(readings: Readings, path: str, kind: Kind) -> list[tuple[int, float]
 
 
 def broke_suddenly(case: Case) -> bool:
-    """Whether the numbers broke although neither the loss nor a step had grown before.
+    """Whether the numbers broke although neither loss, nor step, nor path had grown before.
 
     Steps that are too long announce themselves. A single batch that holds NaN, and a division, a
     root or a logarithm of zero do not.
@@ -85,12 +86,13 @@ def broke_suddenly(case: Case) -> bool:
     broken = nonfinite_step(case)
     if broken is None:
         return False
+    earlier = np.asarray(case.steps) < broken
+    ratios = case.update_ratio[earlier]
+    reaches = [highest_reach(row, case.layers) for row in case.reach[earlier]]
+    if np.nanmax(ratios, initial=0.0) > VIOLENT or any(each > REACH_LIMIT for each in reaches):
+        return False
     steps, losses = case.readings.losses
     before = losses[(steps < broken) & np.isfinite(losses)]
-    sampled = np.asarray(case.steps)
-    ratios = case.update_ratio[sampled < broken]
-    if np.nanmax(ratios, initial=0.0) > VIOLENT:
-        return False
     if not before.size:
         return True
     known = case.progress.baseline if case.progress.known else 0.0
