@@ -161,7 +161,7 @@ def in_backward(log: Log) -> Weights:
     return weights_of(model)
 
 
-def autograd_grad(log: Log) -> Weights:
+def autograd_grad(log: Log, *, clipped: bool = False) -> Weights:
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for step in range(STEPS):
@@ -170,7 +170,25 @@ def autograd_grad(log: Log) -> Weights:
             for parameter, gradient in zip(model.parameters(), given, strict=True):
                 parameter.grad = gradient
             log.hold(model)
+            if clipped:
+                clip_grad_norm_(model.parameters(), BOUND)
             optimizer.step()
+    return weights_of(model)
+
+
+def autograd_grad_clipped(log: Log) -> Weights:
+    return autograd_grad(log, clipped=True)
+
+
+def autograd_grad_by_hand(log: Log) -> Weights:
+    """The gradients are never in `.grad`, and there is no optimizer."""
+    model = net()
+    for step in range(STEPS):
+        with log.step(model, batch(step)):
+            given = torch.autograd.grad(cross_entropy(model, batch(step)), model.parameters())
+            with torch.no_grad():
+                for parameter, gradient in zip(model.parameters(), given, strict=True):
+                    parameter.sub_(0.1 * gradient)
     return weights_of(model)
 
 
@@ -275,8 +293,19 @@ LOOPS = (
         GROUP,
         "`torch.autograd.grad`, handed to an optimizer",
         autograd_grad,
-        tape=False,
-        note="no `backward` is called: no loss, no depth",
+        note="where `p.grad` is the tensor that was returned; a copy has no loss, no depth",
+    ),
+    Cell(
+        GROUP,
+        "`torch.autograd.grad`, handed over, then clipped",
+        autograd_grad_clipped,
+        clip=clip_by_norm(BOUND),
+    ),
+    Cell(
+        GROUP,
+        "`torch.autograd.grad`, weights updated by hand",
+        autograd_grad_by_hand,
+        note="two weights or more, where no optimizer exists",
     ),
     Cell(
         GROUP,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import final
 
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from .by_hand import HandOptimizer
-from .parameters import Before, before_step
+from .parameters import Before, SeenGradient, before_step
 from .tape import TapeRecord
 
 # A script that calls `backward` this often and moves nothing computes gradients for their own
@@ -47,12 +49,19 @@ class HandSteps:
         self.optimizer = self._before = None
         self._leaves = ()
 
-    def look(self, records: Sequence[TapeRecord], *, due: bool) -> None:
+    def look(
+        self,
+        records: Sequence[TapeRecord],
+        given: Mapping[int, SeenGradient] = MappingProxyType({}),
+        *,
+        due: bool,
+    ) -> None:
         """A backward pass has ended.
 
         Args:
             records: what the passes since the last step reached and left; none where this one
                 was not read: the weights are those of before.
+            given: gradients that the script was handed instead of finding them in its weights.
             due: whether the step that follows is sampled: then the weights are copied.
         """
         seen = {key: value for each in records for key, value in each.weight_gradient.items()}
@@ -61,7 +70,12 @@ class HandSteps:
             self._leaves = tuple(weakref.ref(leaf) for leaf in leaves.values())
         alive = self._alive()
         self._versions = tuple(leaf._version for leaf in alive)  # noqa: SLF001
-        self._before = before_step(alive, seen) if due else None
+        self._before = None
+        if due:
+            before = before_step(alive, seen)
+            pairs = zip(alive, before.gradient, strict=True)
+            held = tuple([given[id(p)].norm if id(p) in given else norm for p, norm in pairs])
+            self._before = replace(before, gradient=held)
 
     def take(self) -> tuple[HandOptimizer, Before | None] | None:
         """Return the step that was made since the last `look`; None where none was."""

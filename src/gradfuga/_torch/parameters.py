@@ -75,6 +75,12 @@ def see_gradients(
 ) -> dict[int, SeenGradient]:
     """Measure the gradients that are there, by the identity of their parameter."""
     held = [(id(p), local(gradient)) for p in parameters if (gradient := p.grad) is not None]
+    return see(held, with_peaks=with_peaks)
+
+
+@torch.no_grad()
+def see(held: Sequence[tuple[int, Tensor]], *, with_peaks: bool) -> dict[int, SeenGradient]:
+    """Measure gradients, each beside the identity of its parameter."""
     gradients = [gradient for _, gradient in held]
     measured = norms(gradients)
     largest = peaks(gradients) if with_peaks else [None] * len(gradients)

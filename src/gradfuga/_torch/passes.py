@@ -13,12 +13,13 @@ from torch.autograd.graph import Node
 
 from ..flow import OpRole
 from .glimpse import Glimpse
+from .handed import Wanted
 from .norms import Measured, dense
 from .parameters import SeenGradient
 from .tape import TapeRecord, added, outputs_of
 from .walk import Walk
 
-_OURS, _FRAMES = 4, 8  # frames between `backward` and `site_of`; how many beyond tell a place
+_OURS, _FRAMES = 3, 8  # frames between `backward` and `site_of`; how many beyond tell a place
 
 Site = tuple[object, ...]
 
@@ -36,6 +37,7 @@ class Entry:
         glimpsed: the loss's targets, now and then, of a step that is not sampled.
         taken_by: optimizers that have stepped on it.
         begins: trainings whose gradients were empty when it began, after an earlier pass.
+        wanted: what was asked for, where it was `torch.autograd.grad`.
     """
 
     loss: Measured | None
@@ -46,6 +48,12 @@ class Entry:
     glimpsed: Glimpse | None = None
     taken_by: list[int] = field(default_factory=list)
     begins: frozenset[int] = frozenset()
+    wanted: Wanted | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether its gradients are those of the coming step, as far as one can know."""
+        return self.wanted is None or self.wanted.was_handed_over
 
 
 def site_of(roots: Sequence[Tensor]) -> Site:

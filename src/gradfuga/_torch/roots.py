@@ -21,9 +21,12 @@ def roots_of(args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[Ten
     return []
 
 
-def loss_of(
-    roots: Sequence[Tensor], args: tuple[object, ...], kwargs: Mapping[str, object]
-) -> Measured | None:
+def is_weighted(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
+    """Whether `torch.autograd.backward` was given the gradient to start from."""
+    return (args[1] if len(args) > 1 else kwargs.get("grad_tensors")) is not None
+
+
+def loss_of(roots: Sequence[Tensor]) -> Measured | None:
     """Return the loss: the sum of the scalars that backward starts from, None for others."""
     held = [whole(root) for root in roots]
     roots = [root for root in held if root is not None]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import final
 
 import torch
@@ -16,12 +17,13 @@ from .._contracts import AbstractStatistic
 from .closures import StepArguments, with_closure_seen
 from .glimpse import glimpse
 from .hand_steps import HandSteps
+from .handed import Wanted
 from .joined import AnyOptimizer, Joined
-from .parameters import Before, before_step, merged, see_gradients, trainable
+from .parameters import Before, SeenGradient, before_step, merged, see_gradients, trainable
 from .parts import Parts
 from .passes import Entry, are_empty, read_since, site_of, still_standing
 from .roll import Roll
-from .roots import loss_of, roots_of
+from .roots import is_weighted, loss_of, roots_of
 from .scaling import Scaled
 from .spies import FORWARD, ForwardSpies
 from .tape import Tape
@@ -32,7 +34,6 @@ from .turns import Turns
 _BACKWARD, _STEPS = "the reading of backward passes", "the reading of optimizer steps"
 _GLIMPSES = "the glimpses of the loss"
 _MOST_ENTRIES = 64  # backward passes without a step (adversarial examples, say)
-
 _LAGS = "the probe through time"
 
 
@@ -118,25 +119,29 @@ class Strand:
 
     # -- a backward pass -------------------------------------------------------------------
 
-    def run_backward(
-        self, original: Callable[..., None], args: tuple[object, ...], kwargs: Mapping[str, object]
-    ) -> None:
-        """Run the program's backward pass, and read it where it is due."""
+    def run(
+        self,
+        original: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+        wanted: Wanted | None = None,
+    ) -> object:
+        """Run the program's backward pass, or `torch.autograd.grad` with what is `wanted`."""
         if self.in_backward or threading.get_ident() != self._thread:
-            original(*args, **kwargs)
-            return
+            return original(*args, **kwargs)
         started = time.perf_counter()
         self._step_by_hand()
-        entry, tape = self._open_entry(args, kwargs)
+        entry, tape = self._open_entry(args, kwargs, wanted)
         ours = time.perf_counter() - started
         self.in_backward = True
+        result: object = None
         try:
-            original(*args, **kwargs)
+            result = original(*args, **kwargs)
         finally:
             self.in_backward = False
-            if tape is not None or (entry is not None and self._sampling):
+            if tape is not None or (entry is not None and (self._sampling or wanted is not None)):
                 started = time.perf_counter()
-                self._close_entry(entry, tape)
+                self._close_entry(entry, tape, result)
                 ours += time.perf_counter() - started
             elif self._hand.open:
                 self._look_by_hand(None)
@@ -144,17 +149,18 @@ class Strand:
                 entry.ours = ours
                 if self._stepped_inside:
                     self._end_inside(entry)
+        return result
 
     def _open_entry(
-        self, args: tuple[object, ...], kwargs: Mapping[str, object]
+        self, args: tuple[object, ...], kwargs: Mapping[str, object], wanted: Wanted | None
     ) -> tuple[Entry | None, Tape | None]:
         tape: Tape | None = None
         try:
             if self._stepped:
                 self._entries.clear()
                 self._stepped = False
-            roots = roots_of(args, kwargs)
-            entry = Entry(loss_of(roots, args, kwargs), site_of(roots))
+            roots = roots_of(args, kwargs) if wanted is None else wanted.roots
+            entry = Entry(loss_of(roots), site_of(roots), wanted=wanted)
             if self._entries:
                 entry.begins = frozenset(
                     id(each) for each in self._mine if are_empty(each.live_parameters())
@@ -177,8 +183,13 @@ class Strand:
                     tape.record.loss = entry.loss
                     entry.record = tape.record
                     self._probe_time(tape)
-            elif self._alone is not None and not self._entries and self._alone.wants_glimpse:
-                self._glimpse(entry, roots, args, kwargs)
+            elif (
+                self._alone is not None
+                and not self._entries
+                and self._alone.wants_glimpse
+                and (wanted is not None or not is_weighted(args, kwargs))
+            ):
+                self._glimpse(entry, roots)
             if len(self._entries) < _MOST_ENTRIES:
                 self._entries.append(entry)
             else:
@@ -188,16 +199,9 @@ class Strand:
             return None, tape
         return entry, tape
 
-    def _glimpse(
-        self,
-        entry: Entry,
-        roots: Sequence[Tensor],
-        args: tuple[object, ...],
-        kwargs: Mapping[str, object],
-    ) -> None:
+    def _glimpse(self, entry: Entry, roots: Sequence[Tensor]) -> None:
         """Look at the targets of a step that is not sampled."""
-        weighted = args[1] if len(args) > 1 else kwargs.get("grad_tensors")
-        if entry.loss is None or len(roots) != 1 or weighted is not None:
+        if entry.loss is None or len(roots) != 1:
             return
         if not self._parts.work(_GLIMPSES):
             return
@@ -226,28 +230,27 @@ class Strand:
         again = entry.site in read and not entry.begins
         return not again or self._several or not self._mine
 
-    def _close_entry(self, entry: Entry | None, tape: Tape | None) -> None:
+    def _close_entry(self, entry: Entry | None, tape: Tape | None, result: object) -> None:
         try:
             read: frozenset[int] = frozenset()
+            wanted = entry.wanted if entry is not None else None
+            given = wanted.answered(result, measured=self._sampling) if wanted is not None else None
             if tape is not None:
-                tape.close()
+                tape.close(given)
                 self._spies.forget()
                 read = frozenset(id(p) for p in tape.record.parameters)
             # what the tape did not read (other micro-batches, opaque regions) shows in `.grad`
             if entry is not None:
-                entry.gradients = see_gradients(
-                    [
-                        parameter
-                        for training in self._mine
-                        for parameter in training.live_parameters()
-                        if id(parameter) not in read
-                    ],
-                    with_peaks=self._tape_on,
-                )
+                entry.gradients = given if given is not None else self._left(read)
                 if self._hand.open:
-                    self._look_by_hand(tape)
+                    self._look_by_hand(tape, given or {})
         except Exception as error:  # noqa: BLE001
             self._parts.fail(_BACKWARD, error)
+
+    def _left(self, read: Collection[int]) -> dict[int, SeenGradient]:
+        """Return the gradients that a pass has left, of the parameters that are not `read`."""
+        live = (p for training in self._mine for p in training.live_parameters())
+        return see_gradients([p for p in live if id(p) not in read], with_peaks=self._tape_on)
 
     # -- an optimizer step -----------------------------------------------------------------
 
@@ -323,7 +326,7 @@ class Strand:
     def _entries_of(self, optimizer: AnyOptimizer, training: Training) -> list[Entry]:
         """Return the waiting backward passes that are this optimizer's."""
         taker = id(optimizer)
-        waiting = [entry for entry in self._entries if taker not in entry.taken_by]
+        waiting = [each for each in self._entries if taker not in each.taken_by and each.counts]
         for entry in waiting:
             entry.taken_by.append(taker)
         read = all(entry.record is not None for entry in waiting)
@@ -334,10 +337,13 @@ class Strand:
 
     # -- a script without an optimizer -----------------------------------------------------
 
-    def _look_by_hand(self, tape: Tape | None) -> None:
+    def _look_by_hand(
+        self, tape: Tape | None, given: Mapping[int, SeenGradient] = MappingProxyType({})
+    ) -> None:
         """After a pass: remember the weights, to see whether the script moves them."""
         try:
-            self._hand.look(() if tape is None else read_since(self._entries), due=self._sampling)
+            read = () if tape is None else read_since(self._entries)
+            self._hand.look(read, given, due=self._sampling)
         except Exception as error:  # noqa: BLE001
             self._hand.close()
             self._parts.fail(_STEPS, error)
@@ -353,7 +359,10 @@ class Strand:
                 return
             self._follow(training)
             self._turns.take(training)
-            entries = still_standing(self._entries, id(training))
+            # of gradients that were asked for, the last are those that it was moved by
+            asked = [entry for entry in self._entries if entry.wanted is not None]
+            waiting = [entry for entry in self._entries if entry not in asked[:-1]]
+            entries = still_standing(waiting, id(training))
             training.stepped(step[0], entries, step[1] if training.due else None)
             self._stepped = True
             self._settle()

@@ -146,10 +146,19 @@ class Tape:
             self._remove()
             raise
 
-    def close(self) -> None:
-        """Remove every hook, after the backward pass, and look at the parameters' gradients."""
+    def close(self, given: Mapping[int, SeenGradient] | None = None) -> None:
+        """Remove every hook, after the backward pass, and look at the parameters' gradients.
+
+        Args:
+            given: the gradients that `torch.autograd.grad` has returned: they come in the place
+                of those that the parameters hold, so that nothing of these is stale.
+        """
         self._remove()
-        self.record.weight_gradient = see_gradients(self.record.parameters, with_peaks=True)
+        record = self.record
+        if given is not None:
+            record.weight_gradient, record.stale = given, {}
+        else:
+            record.weight_gradient = see_gradients(record.parameters, with_peaks=True)
 
     def _remove(self) -> None:
         for handle in self._handles:

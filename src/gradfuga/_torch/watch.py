@@ -24,6 +24,7 @@ from .compile_seam import CompileSeam
 from .joined import AnyOptimizer
 from .keras_seam import KerasOptimizer, KerasSeam
 from .parts import Parts
+from .pass_seam import PassSeam
 from .roll import Roll
 from .scaling import Scaled, ScalerSeam
 from .spies import FORWARD
@@ -37,11 +38,11 @@ _MOST_STRANDS = 16  # threads that train at the same time
 class Watch:
     """Sees every backward pass and optimizer step of the process while it is attached.
 
-    Functions are replaced for the time of the observation: `torch.autograd.backward`, because
-    nothing else sees the loss; `torch.amp.GradScaler.step`, because nothing else sees a step that
-    it skips; and `torch.compile`, whose modules our hooks would disturb. Everything else is
-    PyTorch's own global hooks. `detach` restores the process as it was. Each thread that trains
-    has its own strand.
+    Functions are replaced for the time of the observation: `torch.autograd.backward` and
+    `torch.autograd.grad`, because nothing else sees the loss; `torch.amp.GradScaler.step`, because
+    nothing else sees a step that it skips; and `torch.compile`, whose modules our hooks would
+    disturb. Everything else is PyTorch's own global hooks. `detach` restores the process as it was.
+    Each thread that trains has its own strand.
 
     Args:
         model: the root module, where the user gave it.
@@ -90,8 +91,7 @@ class Watch:
         )
         self._anomaly_before = False
         self._handles: list[RemovableHandle] = []
-        self._backward: Callable[..., None] | None = None
-        self._wrapper: Callable[..., None] | None = None
+        self._passes = PassSeam(self._strand, self._parts)
 
     @property
     def trainings(self) -> list[Training]:
@@ -108,16 +108,7 @@ class Watch:
             register_optimizer_step_post_hook(self._after_step),
             register_module_parameter_registration_hook(self._look_for_keras),
         ]
-        original = torch.autograd.backward
-        self._backward = original
-
-        def backward(*args: object, **kwargs: object) -> None:
-            self._run_backward(original, args, kwargs)
-
-        backward.__wrapped__ = original  # type: ignore[attr-defined]  # as functools.wraps does
-        backward.__doc__ = original.__doc__
-        self._wrapper = backward
-        torch.autograd.backward = backward
+        self._passes.attach()
         self._scaler.attach()
         self._compile.attach()
         self._keras.attach()
@@ -133,9 +124,7 @@ class Watch:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        if self._backward is not None and torch.autograd.backward is self._wrapper:
-            torch.autograd.backward = self._backward
-        self._backward = None
+        self._passes.detach()
         self._scaler.detach()
         self._compile.detach()
         self._keras.detach()
@@ -169,15 +158,6 @@ class Watch:
             )
             self._strands[thread] = known
         return known
-
-    def _run_backward(
-        self, original: Callable[..., None], args: tuple[object, ...], kwargs: Mapping[str, object]
-    ) -> None:
-        strand = self._strand()
-        if strand is None:
-            original(*args, **kwargs)
-        else:
-            strand.run_backward(original, args, kwargs)
 
     def _before_step(
         self, optimizer: Optimizer, args: tuple[object, ...], kwargs: dict[str, object]
