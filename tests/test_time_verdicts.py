@@ -127,8 +127,9 @@ def test_random_labels_are_open_and_a_stated_lag_settles_it():
     stated = diagnose(readings, lag=35)
     assert (stated.verdict, stated.axis) == (Verdict.VANISHING, Axis.TIME)
     assert diagnose(readings, lag=5).verdict is Verdict.INCONCLUSIVE
-    beyond = diagnose(readings, lag=500)  # longer than the sequences: fades before that cut
+    beyond = diagnose(readings, lag=500)  # longer than the sequences: it is not in them
     assert beyond.verdict is Verdict.VANISHING
+    assert names(beyond) == ["truncated_backpropagation"]
 
 
 def test_a_lag_that_is_no_number_of_steps_is_refused():

@@ -166,6 +166,14 @@ def test_short_sequences_and_single_examples_do_no_harm(shape):
         assert len(readings.record.sampled) == 3
 
 
+@pytest.mark.parametrize(("axes", "steps"), [((4, 1, 3), 1), ((4, 2, 3), 2), ((1, 9, 3), 9)])
+def test_the_length_of_sequences_too_short_for_a_curve_is_known(axes, steps):
+    readings = train(Reader(), batches(shape=axes)).readings
+    lengths = readings.series("rnn.weight_hh_l0", Kind.ACTIVATION, "time_steps")[1]
+    assert set(lengths) == {float(steps)}
+    assert bool(recurrences(readings)) == (steps > 2)
+
+
 def test_nan_and_infinite_sequences_do_no_harm():
     broken = batches()
     broken[1][0, 3] = math.nan

@@ -91,7 +91,8 @@ def unreached(training: Training, count: int) -> Training:
 def recurrent(training: Training, times: int = 6) -> Training:
     """Return `training` with a weight that is used several times along one chain."""
     graph = training.graph
-    return replace(training, graph_of=replace(graph, uses=((1,) * times, *graph.uses[1:])))
+    chain = tuple(range(1, 1 + times))
+    return replace(training, graph_of=replace(graph, uses=(chain, *graph.uses[1:])))
 
 
 def slow(case: Case, **changed: Any) -> Case:

@@ -149,6 +149,10 @@ def test_inputs_that_tell_no_example_from_another_are_found():
     finding = only(DATA, same)
     assert "in each of 3 batches" in finding.message
     assert finding.evidence[0].observed == 0.0
+    empty = same.reading("input", Kind.ACTIVATION, "empty", {0: 1.0, 1: 1.0, 2: 1.0})
+    assert "no value at all" in only(DATA, empty).message
+    some = same.reading("input", Kind.ACTIVATION, "empty", {0: 1.0, 1: 0.0, 2: 1.0})
+    assert "no value at all" not in only(DATA, some).message
 
 
 # FLW004

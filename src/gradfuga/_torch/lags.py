@@ -11,7 +11,7 @@ from .recurrent_steps import Floats, Step
 
 _DENSE = 8  # lags up to here are all kept, then four an octave
 _TANGENTS = 4  # vectors of the QR method; the leading exponent needs one, more settle it faster
-_FEWEST_STEPS = 3  # a curve needs two lags
+FEWEST_STEPS = 3  # a curve needs two lags
 _MOST_TURNS = 256  # steps of the QR method; an exponent's error falls as one over them
 
 
@@ -69,7 +69,7 @@ def measure_lags(
         input of the step that many before the last, `[K, N]` each; NaN where there is none.
     """
     longest = max(lengths, default=0)
-    if longest < _FEWEST_STEPS:
+    if longest < FEWEST_STEPS:
         return (), np.zeros((0, len(lengths))), np.zeros((0, len(lengths)))
     lags = chosen_lags(longest)
     row_of = {lag: row for row, lag in enumerate(lags)}
@@ -112,7 +112,7 @@ def leading_exponent(
         2023, https://arxiv.org/abs/2006.02427.
     """
     count = min(_TANGENTS, step.width)
-    if length < _FEWEST_STEPS or count == 0:
+    if length < FEWEST_STEPS or count == 0:
         return float("nan")
     frame = np.linalg.qr(generator.standard_normal((step.width, count)))[0]
     rows = np.full(count, example)

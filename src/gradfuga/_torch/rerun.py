@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .lags import LagCurve, leading_exponent, measure_lags, summarize
+from .lags import FEWEST_STEPS, LagCurve, leading_exponent, measure_lags, summarize
 from .recurrent_steps import Floats, GruStep, LstmStep, PlainStep, Step, Weights
 
 _MOST_EXAMPLES = 8
@@ -111,6 +111,28 @@ def rerun(call: RecurrentCall, *, exponents: bool = True) -> tuple[LagCurve, ...
     return tuple(
         replace(curve, statistics={**curve.statistics, "rerun_error": error}, output=call.made_by)
         for curve in curves
+    )
+
+
+def too_short(call: RecurrentCall) -> LagCurve | None:
+    """Return a curve without lags, of the length alone, for sequences that have no two lags."""
+    data, module = call.input, call.module
+    if isinstance(data, PackedSequence):
+        steps = len(data.batch_sizes)
+    else:
+        steps = data.shape[1 if module.batch_first and data.dim() == 3 else 0]  # noqa: PLR2004
+    if not 0 < steps < FEWEST_STEPS:
+        return None
+    names = dict(zip(module._flat_weights_names, module._flat_weights, strict=True))  # noqa: SLF001
+    weight = id(names["weight_hh_l0"])
+    return LagCurve(
+        weight,
+        backward=False,
+        lag=(),
+        norm=(),
+        spread=(),
+        input=(),
+        statistics={"time_steps": float(steps)},
     )
 
 

@@ -103,6 +103,8 @@ class TapeRows:
         if step < _CHECKED_INPUTS and any(len(x) > 1 for x in rows):
             varying = sum(_varying(x) for x in rows)
             self._recorder.add(step, "input", Kind.ACTIVATION, "varying", varying)
+            empty = float(all(x.numel() == 0 for x in rows))
+            self._recorder.add(step, "input", Kind.ACTIVATION, "empty", empty)
 
     def _graph_of(self, record: TapeRecord, names: Names) -> FlowGraph:
         signature = record.walk.signature

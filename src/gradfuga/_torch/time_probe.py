@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .chain_probe import probe
 from .chains import Chain
 from .lags import LagCurve
-from .rerun import RecurrentCall, rerun
+from .rerun import RecurrentCall, rerun, too_short
 from .walk import Walk
 
 # A probe that costs more bare steps than this is taken on samples 0, 1, 2, 4, 8, ... only: with
@@ -64,6 +64,7 @@ class TimeProbe:
             for call in _alone(calls)
             for curve in self._marked(call, rerun(call, exponents=sample in _EXPONENTS))
         ]
+        curves += [curve for call in _alone(calls) if (curve := too_short(call)) is not None]
         for call in calls:
             self._ends[call.module] = tuple(each.clone() for each in call.last)
         if not packed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -223,7 +224,19 @@ def has_time_axis(graph: FlowGraph) -> bool:
     """Whether the model is recurrent: a fused kernel, or a weight used along one chain."""
     if any(op.role is OpRole.RECURRENT for op in graph.ops):
         return True
-    return any(len(group) >= TIME_USES for group in graph.uses)
+    return any(len(group) >= TIME_USES and _in_a_row(graph, group) for group in graph.uses)
+
+
+def _in_a_row(graph: FlowGraph, group: Sequence[int]) -> bool:
+    """Whether enough of the uses depend on one another: views and positions are side by side."""
+    own, above = set(group), [0] * len(graph.ops)  # uses that the longest way to the op crosses
+    for op in graph.ops:  # consumers first
+        crossed = above[op.index] + (op.index in own)
+        if crossed >= TIME_USES:
+            return True
+        for edge in graph.producers[op.index]:
+            above[edge.producer] = max(above[edge.producer], crossed)
+    return False
 
 
 def half_turned(case: Case) -> bool:

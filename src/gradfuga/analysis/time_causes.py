@@ -63,11 +63,16 @@ def blamed_step(case: Case) -> Step | None:
 
 
 def cut_short(case: Case) -> bool:
-    """Whether `detach`, or the end of the sequence, cuts the gradient before it has faded."""
+    """Whether `detach` cuts the gradient before it has faded, or the sequence ends before the lag.
+
+    What is not in a sequence cannot be learned from it, however the gradient fades within.
+    """
     memory, blamed = memory_of(case), blamed_step(case)
     if blamed is None or not memory.too_short:
         return False
     ends = min(blamed.profile.cut or math.inf, float(blamed.profile.steps))
+    if blamed.profile.cut is None and memory.needed >= ends:
+        return True
     return memory.needed > ends and ends <= blamed.profile.horizon
 
 

@@ -71,12 +71,12 @@ def lag_chart(case: Case, shown: Sequence[LagProfile], number: int) -> figure:
                 line_alpha=0.7, legend_label=_("before any update"),
             )  # fmt: skip
         rate = predicted_rate(case, profile)
-        if not math.isnan(rate) and profile.norm[0] > 0.0:
+        if rate > 0.0 and 0.0 < profile.norm[0] < math.inf:
             lags = np.asarray(profile.lag, dtype=np.float64)
-            theory = profile.norm[0] * rate ** (lags - lags[0])
-            kept = theory > _LOWEST
+            decades = math.log10(profile.norm[0]) + (lags - lags[0]) * math.log10(rate)
+            kept = np.abs(decades) < -math.log10(_LOWEST)
             plot.line(
-                lags[kept], theory[kept], color=GREY, line_dash="dotted", line_width=2,
+                lags[kept], 10.0 ** decades[kept], color=GREY, line_dash="dotted", line_width=2,
                 legend_label=_("predicted"),
             )  # fmt: skip
         if math.isfinite(profile.horizon):
@@ -87,9 +87,9 @@ def lag_chart(case: Case, shown: Sequence[LagProfile], number: int) -> figure:
     needed = case.lag
     if needed is not None:
         plot.add_layout(Span(location=needed, dimension="height", line_color=HOT, line_width=2))
-    decades = range(-12, 13, 2)
-    plot.yaxis.ticker = FixedTicker(ticks=[10.0**d for d in decades])
-    plot.yaxis.major_label_overrides = {10.0**d: f"1e{d}" if d else "1" for d in decades}
+    ticks = range(-12, 13, 2)
+    plot.yaxis.ticker = FixedTicker(ticks=[10.0**d for d in ticks])
+    plot.yaxis.major_label_overrides = {10.0**d: f"1e{d}" if d else "1" for d in ticks}
     plot.add_tools(
         HoverTool(
             renderers=lines,

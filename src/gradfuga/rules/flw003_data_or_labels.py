@@ -133,7 +133,14 @@ class DataOrLabels(AbstractRule):
         message = _(
             "What goes into the model is the same for every example, in each of {count} batches: "
             "is it all zeros, or one example repeated?"
-        ).format(count=steps.size)
+        )
+        empty = case.readings.series("input", Kind.ACTIVATION, "empty")[1]
+        if empty.size and empty.all():
+            message = _(
+                "What goes into the model holds no value at all, in each of {count} batches: is a "
+                "slice of the sequences empty?"
+            )
+        message = message.format(count=steps.size)
         last = int(steps[-1])
         return self._finding(message, Evidence("input", Kind.ACTIVATION, "varying", last, 0.0, 1.0))
 

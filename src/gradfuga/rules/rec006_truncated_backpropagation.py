@@ -31,7 +31,7 @@ from .._messages import _
 from .._types import Evidence, Finding, Kind, Role
 from ..analysis.remembering import memory_of
 from ..analysis.time_causes import blamed_step, cut_short
-from ._time import time_finding
+from ._time import steps_text, time_finding
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
@@ -58,7 +58,18 @@ class TruncatedBackpropagation(AbstractRule):
         message = _(
             "The gradient flows through {flows} steps at '{path}' and is cut there; the task needs "
             "{needed}."
-        ).format(flows=flows, path=found.path, needed=memory.needed)
+        )
+        if found.cut is None:
+            message = _(
+                "The sequences at '{path}' end after {flows} steps, and the task needs {needed}: "
+                "what lies before their start is not in them."
+            )
+        text = message.format(flows=flows, path=found.path, needed=memory.needed)
+        if found.horizon < flows:
+            text += " " + _(
+                "Within them the gradient fades after {horizon} steps: longer ones alone are not "
+                "enough."
+            ).format(horizon=steps_text(found.horizon))
         cut = Evidence(
             found.path,
             Kind.ACTIVATION,
@@ -68,7 +79,7 @@ class TruncatedBackpropagation(AbstractRule):
             float(memory.needed),
             "steps",
         )
-        return (time_finding(self, case, found, message=message, evidence=(cut,)),)
+        return (time_finding(self, case, found, message=text, evidence=(cut,)),)
 
 
 RULE = TruncatedBackpropagation()

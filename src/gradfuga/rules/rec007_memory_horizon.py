@@ -54,12 +54,29 @@ class MemoryHorizon(AbstractRule):
             "The gradient reaches back {reach} of {steps} steps at '{path}'. If the task needs "
             "more, say so with --lag."
         )
-        if found.cut is not None and found.cut <= found.horizon:
+        if memory.stated:
+            message = (
+                _(
+                    "The gradient reaches back {reach} of {steps} steps at '{path}'; the task "
+                    "needs {needed}."
+                )
+                if memory.needed <= memory.reach
+                else _(
+                    "The gradient reaches back {reach} of {steps} steps at '{path}', fewer than "
+                    "the {needed} that the task is said to need, and yet the network learns."
+                )
+            )
+        elif found.cut is not None and found.cut <= found.horizon:
             message = _(
                 "The gradient is cut after {reach} steps at '{path}', where the state is detached. "
                 "If the task needs more, say so with --lag."
             )
-        text = message.format(reach=steps_text(memory.reach), steps=memory.steps, path=found.path)
+        text = message.format(
+            reach=steps_text(memory.reach),
+            steps=memory.steps,
+            path=found.path,
+            needed=memory.needed,
+        )
         horizon = Evidence(
             found.path,
             Kind.ACTIVATION_GRAD,
