@@ -11,6 +11,12 @@ from ._edits import UseLogits
 from ._types import DepthProfile, Diagnosis, Edit, Prescription, Safety
 from .readings import Readings
 
+# What these put in stays in every step. The others are over before the first one, or put something
+# in the place of what cost as much.
+_COSTLY = frozenset(
+    {"insert_normalization", "add_skip", "scale_branch", "replace_recurrent", "clip_gradient"}
+)
+
 
 class ArmKind(StrEnum):
     """What an arm of a trial is there for."""
@@ -105,11 +111,17 @@ class Treatment:
         return tuple(each.remedy for each in self.prescriptions)
 
     @property
-    def size(self) -> tuple[bool, int, int]:
-        """How much it asks for: by hand weighs more than unsafe, unsafe edits more than many."""
+    def costly(self) -> bool:
+        """Whether every step does more work afterwards: it takes longer, or moves more numbers."""
+        return any(edit.kind in _COSTLY for edit in self.edits)
+
+    @property
+    def size(self) -> tuple[bool, int, bool, int]:
+        """How much it asks for: by hand, then unsafe, then work in each step, then many edits."""
         return (
             not self.lasting,
             list(Safety).index(self.safety),
+            self.costly,
             max(len(self.edits), len(self.sources)),
         )
 

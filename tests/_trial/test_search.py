@@ -4,9 +4,16 @@ import math
 
 from _trial.conftest import Simulated
 from gradfuga._diagnose import diagnose
-from gradfuga._edits import Calibrate, Initialize, Safety, SetOptimizer, SwapActivation
-from gradfuga._trial.candidates import combinations, rates, treatments_for
-from gradfuga._trial.search import Search
+from gradfuga._edits import (
+    Calibrate,
+    Initialize,
+    InsertNormalization,
+    Safety,
+    SetOptimizer,
+    SwapActivation,
+)
+from gradfuga._trial.candidates import combinations, raised_further, rates, treatments_for
+from gradfuga._trial.search import Search, cheapest_first
 from gradfuga._types import Prescription
 from gradfuga.experiment import Treatment
 from gradfuga.readings import Readings
@@ -19,11 +26,12 @@ def treatment(title, *edits, safety=Safety.UNSAFE):
 SWAP = treatment("swap", SwapActivation("relu"))
 DRAW = treatment("draw", Initialize("fan_in"))
 OTHER = treatment("other", Initialize("orthogonal"), Calibrate())
-LOWER = rates()[0]
+LOWER, RAISE = rates()
+NORM = treatment("norm", InsertNormalization("layer"))
 
 
-def search(progress, *, reach=None, seeds=3, permitted=math.nan):
-    pool = Simulated(progress, reach)
+def search(progress, *, reach=None, seeds=3, permitted=math.nan, breaks=()):
+    pool = Simulated(progress, reach, breaks=breaks)
     return (
         Search(pool.bench(), 400, 100, range(seeds), most=8, abreast=1, permitted=permitted),
         pool,
@@ -97,3 +105,49 @@ def test_rates_that_undo_each_other_are_not_combined():
 
 def test_where_there_is_advice_only_the_rate_is_tried():
     assert treatments_for(diagnose(Readings())) == rates()
+
+
+def test_of_two_that_learn_as_well_the_one_that_costs_nothing_in_a_step_wins():
+    looked, pool = search({"norm": lambda _s, _seed: 0.9, "draw": lambda _s, _seed: 0.9})
+    assert looked.among([NORM, DRAW]).winner.treatment is DRAW
+    assert not any(title == "norm" for title, _seed, _steps in pool.asked)
+    looked, _pool = search(
+        {"norm": lambda _s, _seed: 0.46, "draw": lambda _s, _seed: 0.42}, permitted=0.9
+    )
+    assert looked.among([NORM, DRAW]).winner.treatment is DRAW
+
+
+def test_the_best_of_every_kind_comes_before_the_second_best_of_any():
+    tanh = treatment("tanh", SwapActivation("tanh"))
+    assert cheapest_first([NORM, SWAP, tanh, DRAW]) == [SWAP, DRAW, NORM, tanh]
+
+
+def test_a_rate_is_raised_on_until_it_helps_no_more():
+    title = RAISE.title
+    levels = {title: 0.65, f"{title} (×100)": 0.93, f"{title} (×1000)": 0.1}
+    looked, pool = search(
+        {name: lambda _s, _seed, v=value: v for name, value in levels.items()}, permitted=0.8
+    )
+    found = looked.among([RAISE])
+    assert [edit.value for edit in found.winner.treatment.edits] == [100.0]
+    assert (f"{title} (×1000)", 0, 400) in pool.asked
+
+
+def test_a_rate_that_is_lowered_or_that_is_enough_is_left():
+    assert raised_further(LOWER) is None
+    assert raised_further(SWAP) is None
+    raised = raised_further(treatment("raise", SetOptimizer("lr", 0.02)))
+    assert raised is None  # another remedy's
+    title = RAISE.title
+    looked, _pool = search(
+        {title: lambda _s, _seed: 0.8, f"{title} (×100)": lambda _s, _seed: 0.9}, permitted=0.8
+    )
+    assert looked.among([RAISE]).winner.treatment is RAISE
+
+
+def test_what_has_no_place_is_no_part_of_a_combination():
+    looked, pool = search({}, breaks=("swap", "draw"))
+    looked.among([SWAP, DRAW])
+    asked = {title for title, _seed, _steps in pool.asked}
+    assert not any("swap +" in title or "+ draw" in title for title in asked)
+    assert {LOWER.title, RAISE.title} <= asked

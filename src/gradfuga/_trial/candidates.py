@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from .._edits import Safety, SetOptimizer
 from .._messages import _
@@ -12,6 +13,7 @@ from .._types import Diagnosis, Prescription
 from ..experiment import Treatment
 
 _DECADE = 10.0  # the step of the usual search for a learning rate
+_RAISED = "RX010"
 
 
 def treatments_for(diagnosis: Diagnosis) -> tuple[Treatment, ...]:
@@ -36,8 +38,28 @@ def rates() -> tuple[Treatment, ...]:
         Treatment(title, (Prescription(remedy, title, (), Safety.SAFE, (edit,)),))
         for remedy, title, edit in (
             ("RX009", _("Lower the learning rate"), SetOptimizer("lr", 1 / _DECADE, relative=True)),
-            ("RX010", _("Raise the learning rate"), SetOptimizer("lr", _DECADE, relative=True)),
+            (_RAISED, _("Raise the learning rate"), SetOptimizer("lr", _DECADE, relative=True)),
         )
+    )
+
+
+def raised_further(treatment: Treatment) -> Treatment | None:
+    """Return a treatment that does nothing but raise the learning rate, a decade further.
+
+    None for any other, and for one that lowers it.
+    """
+    edits = treatment.edits
+    raises = treatment.remedies[-1:] == (_RAISED,)
+    if len(edits) != 1 or not raises or not isinstance(edits[0], SetOptimizer):
+        return None
+    edit = replace(edits[0], value=_DECADE * edits[0].value)
+    if edit.option != "lr":
+        return None
+    [before] = treatment.prescriptions
+    name = before.title.partition(" (")[0]
+    title = f"{name} ({'×' if edit.relative else ''}{edit.value:g})"
+    return replace(
+        treatment, title=title, prescriptions=(replace(before, title=title, edits=(edit,)),)
     )
 
 

@@ -80,12 +80,12 @@ def promising(arms: Sequence[Arm]) -> list[Arm]:
     scores = [arm.score for arm in arms if math.isfinite(arm.score)]
     best = max(scores, default=math.nan)
 
-    def key(arm: Arm) -> tuple[int, tuple[bool, int, int], float]:
+    def key(arm: Arm) -> tuple[int, tuple[bool, int, bool, int], float]:
         if not math.isfinite(arm.score):
-            return (2, (False, 0, 0), 0.0)
+            return (2, (False, 0, False, 0), 0.0)
         if learns(arm) and as_good(arm, best):
             return (0, arm.treatment.size, -arm.score)
-        return (1, (False, 0, 0), -arm.score)
+        return (1, (False, 0, False, 0), -arm.score)
 
     return sorted(arms, key=key)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..experiment import Arm, Treatment
 from .bench import UNTREATED, Bench
-from .candidates import combinations, rates
-from .decision import better, compare, enough, learns, promising
+from .candidates import combinations, raised_further, rates
+from .decision import as_good, better, compare, enough, learns, promising
 from .departure import departure
 from .race import FINALISTS, SEED, Race
 
@@ -28,9 +29,19 @@ class Found:
     winner: Arm | None = None
 
 
-def lasting_first(treatments: Sequence[Treatment]) -> list[Treatment]:
-    """Keep the order of the diagnosis, what cannot be written into the source behind the rest."""
-    return sorted(treatments, key=lambda each: not each.lasting)
+def cheapest_first(treatments: Sequence[Treatment]) -> list[Treatment]:
+    """Keep the order of the diagnosis, but try the better bargain first.
+
+    What cannot be written into the source comes last. Of the others the best of every kind comes
+    before the second best of any; among these what costs nothing in a step before what does.
+    """
+    taken: Counter[str] = Counter()
+    keys: dict[Treatment, tuple[bool, int, bool]] = {}
+    for each in treatments:
+        kind = each.edits[0].kind if each.edits else ""
+        keys.setdefault(each, (not each.lasting, taken[kind], each.costly))
+        taken[kind] += 1
+    return sorted(treatments, key=keys.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +68,43 @@ class Search:
     abreast: int
     permitted: float
     by_reach: bool = True
-    order: Callable[[Sequence[Treatment]], Sequence[Treatment]] = lasting_first
+    order: Callable[[Sequence[Treatment]], Sequence[Treatment]] = cheapest_first
 
     def among(self, treatments: Sequence[Treatment]) -> Found:
         """Look for the smallest treatment that makes the script learn.
 
         Single ones are raced first. If none does enough, the best two are combined with each of
-        the others and with another learning rate.
+        the others that have a place, and with another learning rate.
         """
         [untreated] = self.bench.arms([UNTREATED], SEED, self.steps)
         found = Found(untreated, self.raced(untreated, treatments))
         if not any(map(self._does, found.standing)) and not self.bench.late:
-            bases = [arm.treatment for arm in found.standing] or treatments[:FINALISTS]
-            raced = self.raced(untreated, combinations(bases, (*treatments, *rates())))
+            placed = [each for each in treatments if not self.bench.arm(each, SEED, 1).failed]
+            bases = [arm.treatment for arm in found.standing] or placed[:FINALISTS]
+            more = combinations(bases, (*placed, *rates())) if bases else rates()
+            raced = self.raced(untreated, more)
             found.standing = promising([*found.standing, *raced])[:FINALISTS]
+        found.standing = self.ranged(found.standing)
         return self.decided(found)
+
+    def ranged(self, standing: list[Arm]) -> list[Arm]:
+        """Raise the rate on by decades where raising it is what helps, until it helps no more.
+
+        The first rate at which a network learns is the lowest of those at which it does. A rate
+        that is lowered is left where it first learns: lower ones are only slower.
+
+        References:
+            Smith 2017, Cyclical Learning Rates (the range test).
+        """
+        while standing and learns(standing[0]) and not self.bench.late:
+            further = raised_further(standing[0].treatment)
+            if further is None:
+                break
+            [arm] = self.bench.arms([further], SEED, self.steps, hurdle=self.hurdle)
+            if not arm.runs or not learns(arm) or as_good(standing[0], arm.score):
+                break
+            standing = [arm, *standing][:FINALISTS]
+        return standing
 
     def raced(self, untreated: Arm, treatments: Sequence[Treatment]) -> list[Arm]:
         """Race treatments; return the finalists."""

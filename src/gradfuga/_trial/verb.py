@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,10 +17,11 @@ from ..analysis.progress import measure_progress
 from ..experiment import Arm, ArmKind, Treatment, Trial, TrialRun
 from ..flow import FlowGraph
 from ..readings import MANIFEST, Readings
-from .bench import UNTREATED, Bench
+from .bench import Bench
 from .budget import DEFAULT, FEWEST_STEPS, OBSERVED, Budget, plan
 from .candidates import treatments_for
-from .decision import as_good, compare, promising
+from .controls import Controls, Held
+from .decision import compare, promising
 from .patching import Made, SourcePatch, demand_libcst, patches
 from .reasons import limits, too_small, why_interrupted, why_nothing
 from .reproduction import Reproduction, reproduce, unrun
@@ -121,6 +120,7 @@ class _Course:
         self._bench: Bench | None = None
         self._steps = 0
         self._winner: Arm | None = None
+        self._held: Held | None = None
         self._wanted = patch
         self._ways: dict[Treatment, tuple[SourcePatch, ...]] = {}
         self._made: Made = {}
@@ -151,7 +151,12 @@ class _Course:
             return self._try(candidates)
         except KeyboardInterrupt:
             self._pool.close()
-            return replace(self._end(False, why_interrupted(self._winner)), interrupted=True)
+            held = self._held
+            if held is None:
+                ended = self._end(False, why_interrupted(self._winner))
+            else:  # all is known but whether the patched source does as well
+                ended = self._end(held.proven, held.because)
+            return replace(ended, interrupted=True)
 
     # -- the untreated run -----------------------------------------------------------------
 
@@ -242,50 +247,27 @@ class _Course:
         self._winner = found.winner
         if self._winner is None:
             return self._end(False, why_nothing(found.untreated, found.standing, late=bench.late))
+        self._held = held = Controls(
+            bench=bench,
+            untreated=found.untreated,
+            candidates=candidates,
+            seeds=seeds,
+            steps=laid.steps,
+            longer=not first.ended or laid.steps < first.steps,
+        ).hold(self._winner)
+        self._winner = held.winner
+        self._notes += held.notes
         if self._wanted:
             self._change = reproduce(
                 bench,
-                self._patches(self._winner.treatment),
+                self._patches(held.winner.treatment),
                 self._place,
                 untreated=found.untreated,
-                treated=self._winner,
+                treated=held.winner,
                 seeds=seeds,
                 steps=laid.steps,
             )
-        return self._confirm(bench, candidates, found.untreated, self._winner, seeds, laid.steps)
-
-    def _confirm(
-        self,
-        bench: Bench,
-        candidates: Sequence[Treatment],
-        untreated: Arm,
-        winner: Arm,
-        seeds: range,
-        steps: int,
-    ) -> Trial:
-        """Hold the winner against chance and against patience."""
-        others = [each for each in candidates if each is not winner.treatment]
-        controls = []
-        if others:
-            blind = random.Random(0).choice(others)
-            [arm] = bench.arms([blind], seeds, steps)
-            controls.append(replace(arm, treatment=replace(blind, kind=ArmKind.RANDOM)))
-        longer = replace(UNTREATED, kind=ArmKind.LONGER)
-        if not self._first.ended or steps < self._first.steps:
-            [arm] = bench.arms([longer], [0], bench.steps)
-            controls.append(arm)
-        lost = [
-            arm for arm in controls if math.isfinite(arm.score) and not as_good(winner, arm.score)
-        ]
-        proven = not lost
-        because = (
-            _("With it the script learns, with every seed that was tried.")
-            if proven
-            else _("It helps, and a control does even better: {name}.").format(
-                name=lost[0].treatment.title or _("training for longer")
-            )
-        )
-        return self._end(proven, because, untreated=untreated, treated=winner, controls=controls)
+        return self._end(held.proven, held.because, untreated=found.untreated)
 
     # -- the source ------------------------------------------------------------------------
 
@@ -314,8 +296,6 @@ class _Course:
         because: str,
         *,
         untreated: Arm | None = None,
-        treated: Arm | None = None,
-        controls: Sequence[Arm] = (),
     ) -> Trial:
         bench, diagnosis = self._bench, self._diagnosis
         assert diagnosis is not None
@@ -323,7 +303,7 @@ class _Course:
         plain = [arm for arm in known if arm.treatment.kind is ArmKind.UNTREATED]
         untreated = untreated or (plain[0] if plain else None)
         tried = [arm for arm in known if arm.treatment.kind is ArmKind.TREATMENT]
-        best = treated or self._winner
+        best = self._winner
 
         def won(arm: Arm) -> bool:
             return best is not None and arm.treatment == best.treatment
@@ -364,7 +344,7 @@ class _Course:
             treated=best,
             comparison=compare(untreated, best) if untreated and best else None,
             tried=tuple(sorted(promising(tried), key=won, reverse=True)),
-            controls=tuple(controls),
+            controls=() if self._held is None else tuple(self._held.controls),
             steps=steps,
             seconds=time.monotonic() - self._started,
             notes=tuple(self._notes),
