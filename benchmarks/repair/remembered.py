@@ -20,7 +20,7 @@ class Remembered(AbstractPool):
     """
 
     def __init__(self, pool: AbstractPool) -> None:
-        self._pool = pool
+        self._pool, self.jobs = pool, pool.jobs
         self._known: dict[Request, TrialRun] = {}
 
     def submit(self, request: Request) -> Future[TrialRun]:

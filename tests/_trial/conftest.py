@@ -90,6 +90,8 @@ def run(tmp_path: Path, pool: LocalPool) -> Run:
 class Simulated(AbstractPool):
     """Trainings by formula: `progress[title](steps, seed)`, `reach[title]` decades at the start."""
 
+    jobs = 1
+
     def __init__(self, progress, reach=None, *, known=True, breaks=()):
         self.progress, self.reach, self.known, self.breaks = progress, reach or {}, known, breaks
         self.asked: list[tuple[str, int, int]] = []  # title, seed, steps that were run

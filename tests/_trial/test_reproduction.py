@@ -33,6 +33,8 @@ TREATED = Arm(Treatment("swap"), runs(0.8, 0.82, 0.81, start=(1.0, 0.5)))
 class Scripted(AbstractPool):
     """A pool that knows the result of each patched text."""
 
+    jobs = 1
+
     def __init__(self, results):
         self.results = results
         self.asked = []

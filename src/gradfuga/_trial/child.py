@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
+import signal
 import sys
 import time
 from pathlib import Path
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from .inside import Inside
 
 _NO_TORCH = "the script did not import torch"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _MOST_TOLD = 200  # characters of an exception's text
 
 
@@ -42,6 +45,7 @@ class _Child:
         """Run the program to its end or to that of its slice, and report."""
         order = self._order
         _ask_to_be_killed_first()
+        _end_with_parent()
         os.chdir(order.place.folder)
         protect(order.report.parent, order.original)
         self._seeds.plant()
@@ -89,3 +93,9 @@ def _ask_to_be_killed_first() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
     except OSError:
         return  # not Linux
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this training when its parent is killed, as a Ray worker may be."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

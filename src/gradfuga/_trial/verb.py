@@ -56,7 +56,7 @@ def trial(
         arguments: its command line.
         budget: ``"5min"`` for everything, or ``"300steps"`` for each training.
         seeds: pairs that decide; as many as the budget allows, at most 5, where left out.
-        jobs: processes side by side; one for each core where left out.
+        jobs: processes side by side; as many as the pool has room for, where left out.
         treatments: what to try; what `prescribe` finds for the diagnosis where left out.
         pool: where the processes run; on this machine where left out.
         patch: write the winner into the source, and run that.
@@ -75,16 +75,15 @@ def trial(
         demand_libcst()
     allowed = Budget.read(budget)
     place = Place.of(os.fspath(script), Path.cwd())
-    jobs = jobs or os.cpu_count() or 1
     own_pool = pool is None
-    pool = LocalPool(jobs) if pool is None else pool
+    pool = LocalPool(jobs or os.cpu_count() or 1) if pool is None else pool
     try:
         return _Course(
             place,
             tuple(arguments),
             allowed,
             seeds=seeds,
-            jobs=jobs,
+            jobs=jobs or pool.jobs,
             pool=pool,
             patch=patch,
             tell=tell,

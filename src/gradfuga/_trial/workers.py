@@ -24,7 +24,13 @@ _MOST_TOLD = 300  # characters of a script's own last words
 
 
 class AbstractPool(ABC):
-    """Somewhere to run requests."""
+    """Somewhere to run requests.
+
+    Attributes:
+        jobs: how many run side by side.
+    """
+
+    jobs: int
 
     @abstractmethod
     def submit(self, request: Request) -> Future[TrialRun]:
@@ -43,6 +49,7 @@ class LocalPool(AbstractPool):
     """Child processes of this one, `jobs` at a time."""
 
     def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
         self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="gradfuga-trial")
         self._closed = threading.Event()
         self._folder = tempfile.TemporaryDirectory(prefix=PREFIX)

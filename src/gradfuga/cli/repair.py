@@ -126,7 +126,7 @@ def _pool(ray: str | None, jobs: int | None) -> Iterator[AbstractPool]:
     else:
         from .._trial.ray_pool import RayPool
 
-        pool = RayPool(ray)
+        pool = RayPool(ray, jobs)
     try:
         yield pool
     finally:
