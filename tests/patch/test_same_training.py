@@ -8,16 +8,22 @@ from gradfuga._edits import (
     Calibrate,
     ClipGradient,
     Initialize,
+    InsertNormalization,
+    MoveNormalization,
     ReplaceRecurrent,
     ReviveUnits,
+    ScaleBranch,
     SetBias,
     SetGateBias,
+    SetLayerRates,
+    SetPrecision,
     StandardizeInput,
 )
 from gradfuga._torch.surgery import apply
 from gradfuga._torch.transplant import Transplant
 from gradfuga.patch.source import patch_source
 from patch.styles import HEAD, TAIL, applied, run, script
+from remedies.sick_scripts import SCRIPTS
 
 HE = Initialize("fan_in", 2**0.5)
 
@@ -64,12 +70,18 @@ def test_under_one_seed_the_source_draws_the_weights_of_the_edit_in_memory(style
     [
         Calibrate(),
         Calibrate(paths=("2",)),
+        Calibrate(two_sided=True),
+        Calibrate(two_sided=True, paths=("2",)),
         ReviveUnits(),
         StandardizeInput(),
         AddSkip(0.0, learned=True),
         ClipGradient("agc", 0.01),
         ClipGradient("quantile", 0.1),
         ClipGradient("norm", 0.1),
+        ClipGradient("zclip", 0.5),
+        SetLayerRates((3.0, 0.25), ("0", "2")),
+        InsertNormalization("layer"),
+        InsertNormalization("rms", paths=("0", "2")),
     ],
     ids=str,
 )
@@ -78,19 +90,47 @@ def test_the_patched_program_trains_as_the_edit_in_memory_to_the_last_bit(edit, 
         script("sequential")
         .replace("nn.Sigmoid", "nn.ReLU")
         .replace("randn(64, 8)", "randn(64, 8) * 3 + 1")
+        .replace("range(20)", "range(40)")
     )
+    trains_alike(source, edit, tmp_path)
+
+
+def trains_alike(source, edit, folder, lines=()):
     torch.manual_seed(0)
     with Transplant([edit]) as transplant:
         expected = run(source)["model"]
     assert transplant.placed
-    patch = patch_source(source, "train.py", [edit])
+    patch = patch_source(source, "train.py", [edit], lines=lines)
     assert patch.placed == (edit,)
-    assert applied(source, patch, tmp_path) == patch.source
+    assert applied(source, patch, folder) == patch.source
     found = run(patch.source)["model"]
     theirs = list(expected.parameters())
     assert len(list(found.parameters())) == len(theirs)
     for ours in found.parameters():  # a learned factor is registered at another place
         assert any(torch.equal(ours, each) for each in theirs)
+
+
+BLOCKS = tuple(f"{number}/add" for number in range(16))
+FUNCTIONS = script("module_list").replace("torch.sigmoid", "torch.relu")
+
+
+@pytest.mark.parametrize(
+    ("source", "edit"),
+    [
+        (SCRIPTS["residual"], ScaleBranch(paths=BLOCKS)),
+        (SCRIPTS["residual"], ScaleBranch(0.0, learned=True, paths=BLOCKS)),
+        (SCRIPTS["transformer"], MoveNormalization("deepnorm")),
+        (SCRIPTS["half"], SetPrecision("scaled")),
+        (SCRIPTS["half"], SetPrecision("bfloat16")),
+        (SCRIPTS["bfloat16"].replace("range(400)", "range(40)"), SetPrecision("float32_weights")),
+        (FUNCTIONS, AddSkip(0.5)),
+        (FUNCTIONS, AddSkip(0.5, learned=True)),
+        (FUNCTIONS, InsertNormalization("layer")),
+    ],
+    ids=str,
+)
+def test_other_scripts_train_alike_to_the_last_bit(source, edit, tmp_path):
+    trains_alike(source, edit, tmp_path)
 
 
 @pytest.mark.parametrize("to", ["gru", "lstm"])

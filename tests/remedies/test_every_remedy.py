@@ -55,7 +55,6 @@ class Row:
         return f"{self.remedy}-{self.script.replace(' ', '_')}"
 
 
-ONLY_HERE = {"source": False}
 ROWS = (
     # over depth
     Row("RX001", "sigmoid", "ACT001"),
@@ -68,7 +67,7 @@ ROWS = (
     Row("RX004", "silu", "NRM001"),
     Row("RX005", "silu", "NRM001"),
     Row("RX005", "relu", "INI001"),
-    Row("RX006", "residual", "RES002", **ONLY_HERE),
+    Row("RX006", "residual", "RES002"),
     Row("RX007", "relu", "INI001"),
     Row("RX007", "sigmoid", "ACT001"),
     Row("RX013", "raw inputs", "ACT002"),
@@ -79,20 +78,20 @@ ROWS = (
     Row("RX043", "sigmoid", "ACT001"),
     Row("RX044", "relu", "INI001"),
     Row("RX044", "large tanh", "INI002"),
-    Row("RX045", "sigmoid", "ACT001", **ONLY_HERE),
-    Row("RX045", "raw inputs", "ACT002", **ONLY_HERE),
+    Row("RX045", "sigmoid", "ACT001"),
+    Row("RX045", "raw inputs", "ACT002"),
     Row("RX046", "silu", "NRM001"),
     Row("RX046", "tanh", "INI001"),
     Row("RX047", "silu", "NRM001"),
     Row("RX047", "tanh", "INI001"),
-    Row("RX048", "residual", "RES002", **ONLY_HERE),
+    Row("RX048", "residual", "RES002"),
     Row("RX049", "sigmoid", "ACT001"),
     Row("RX049", "relu", "INI001"),
     Row("RX050", "transformer", "INI001"),
-    Row("RX051", "transformer", "INI001", **ONLY_HERE),
+    Row("RX051", "transformer", "INI001"),
     Row("RX057", "tanh", "INI001"),
     Row("RX058", "tanh", "INI001"),
-    Row("RX060", "mild tanh", "GRD005", **ONLY_HERE),  # the starved layers, not their cause
+    Row("RX060", "mild tanh", "GRD005"),  # the starved layers, not their cause
     # units
     Row("RX011", "dead", "ACT004"),
     Row("RX012", "flat output", "ACT003"),
@@ -112,16 +111,16 @@ ROWS = (
     Row("RX017", "decay", "OPT003"),
     Row("RX020", "clipped", "OPT005"),
     Row("RX021", "epsilon", "OPT006"),
-    Row("RX023", "half", "NUM001", **ONLY_HERE),
-    Row("RX024", "bfloat16", "NUM002", **ONLY_HERE),
+    Row("RX023", "half", "NUM001"),
+    Row("RX024", "bfloat16", "NUM002"),
     Row("RX028", "faded rate", "OPT008"),
     Row("RX052", "high rate", "OPT001"),
     Row("RX053", "high rate", "OPT001"),
     Row("RX053", "large relu", "GRD003"),
-    Row("RX054", "high rate", "OPT001", **ONLY_HERE),
-    Row("RX054", "residual", "GRD003", **ONLY_HERE),
+    Row("RX054", "high rate", "OPT001"),
+    Row("RX054", "residual", "GRD003"),
     Row("RX055", "high rate", "OPT001"),
-    Row("RX061", "half", "NUM001", **ONLY_HERE),
+    Row("RX061", "half", "NUM001"),
     # over time
     Row("RX030", "near recall, LSTM", "REC005"),
     Row("RX031", "recall, LSTM", "REC005"),

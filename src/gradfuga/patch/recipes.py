@@ -5,6 +5,8 @@ Each does what the edit does in memory, with the same numbers: under one seed, t
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .._edits import (
@@ -12,11 +14,18 @@ from .._edits import (
     ClipGradient,
     Edit,
     Initialize,
+    InsertNormalization,
+    MoveNormalization,
     ReviveUnits,
     SetGateBias,
+    SetLayerRates,
+    SetPrecision,
     StandardizeInput,
 )
+from ._names import CLASS_OF, LAYER_WIDTH
+from .clipping import AUTO_CLIP, CLIP_UNITS, ZCLIP
 from .drawing import drawn, number
+from .first_batch import BOTH_WAYS, CALIBRATE, REVIVE, STANDARDIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +43,20 @@ class Recipe:
     built: bool = False
 
 
-def recipe(edit: Edit) -> Recipe | None:
-    """Return the recipe of an edit, None where it has none."""
+def recipe(edit: Edit, source: str) -> Recipe | None:
+    """Return the recipe of an edit for a file with the text `source`, None where it has none."""
     match edit:
         case Calibrate(two_sided=False):
-            return Recipe(_CALIBRATE, f"calibrate({_layers(edit.paths)})\n")
+            return Recipe(CALIBRATE, f"calibrate({_layers(edit.paths)})\n")
+        case Calibrate():
+            activations = _kinds(CLASS_OF.values(), source)
+            text = BOTH_WAYS.replace("<activations>", activations)
+            # an activation that is a function of its own has no module to be stretched
+            return (
+                Recipe(text, f"CalibrateBothWays({_layers(edit.paths)})\n") if activations else None
+            )
         case ReviveUnits():
-            return Recipe(_REVIVE, f"revive_dead_units({_layers(edit.paths)})\n")
+            return Recipe(REVIVE, f"revive_dead_units({_layers(edit.paths)})\n")
         case Initialize(recurrent=True):
             draw = drawn(edit, "gate")
             return Recipe(_RECURRENCE.replace("<draw>", draw), "draw_recurrence({model})\n")
@@ -52,15 +68,35 @@ def recipe(edit: Edit) -> Recipe | None:
             top = number(max(edit.horizon - 1.0, 1.0 + 1e-6))
             return Recipe(_CHRONO, f"open_gates({{model}}, {top})\n")
         case StandardizeInput():
-            return Recipe(_STANDARDIZE, "{model}.register_forward_pre_hook(Standardize())\n")
+            return Recipe(STANDARDIZE, "{model}.register_forward_pre_hook(Standardize())\n")
         case ClipGradient(method="agc"):
-            call = f"{{optimizer}}.register_step_pre_hook(ClipUnits({edit.threshold!r}))\n"
-            return Recipe(_CLIP_UNITS, call, built=True)
+            return _before_steps(CLIP_UNITS, f"ClipUnits({edit.threshold!r})")
         case ClipGradient(method="quantile"):
-            call = f"{{optimizer}}.register_step_pre_hook(AutoClip({edit.threshold!r}))\n"
-            return Recipe(_AUTO_CLIP, call, built=True)
+            return _before_steps(AUTO_CLIP, f"AutoClip({edit.threshold!r})")
+        case ClipGradient(method="zclip"):
+            return _before_steps(ZCLIP, f"ZClip({edit.threshold!r})")
+        case SetLayerRates():
+            rates = ", ".join(
+                f'"{path}": {factor!r}'
+                for path, factor in zip(edit.paths, edit.factors, strict=False)
+            )
+            call = f"set_layer_rates({{optimizer}}, {{model}}, {{{rates}}})\n"
+            return Recipe(_LAYER_RATES, call, built=True)
+        case MoveNormalization(to="deepnorm"):
+            return Recipe(_DEEP, "scale_deep_transformer({model})\n")
+        case SetPrecision(to="float32_weights"):
+            return Recipe(_FLOAT32, "keep_float32_weights({model})\n")
+        case InsertNormalization():
+            layers = _kinds(LAYER_WIDTH, source) or "torch.nn.Linear"
+            kinds = layers if layers.startswith("(") else f"({layers},)"
+            text = _NORMALIZE.replace("<layers>", kinds).replace("<norm>", _norm(edit, layers))
+            return Recipe(text, f"normalize_layers({_layers(edit.paths)})\n")
         case _:
             return None
+
+
+def _before_steps(function: str, call: str) -> Recipe:
+    return Recipe(function, f"{{optimizer}}.register_step_pre_hook({call})\n", built=True)
 
 
 def _layers(paths: tuple[str, ...]) -> str:
@@ -71,127 +107,32 @@ def _layers(paths: tuple[str, ...]) -> str:
     return "{model}, " + repr(list(names)).replace("'", '"')
 
 
-_FIRST = '''
-def on_first_batch(model, names, look):
-    """Let `look` see each hidden layer's output, and change it, in one run on the first batch."""
-    kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
-    layers = {name: m for name, m in model.named_modules() if isinstance(m, kinds)}
-    hidden = [layers[name] for name in layers if name in names] if names else (
-        list(layers.values())[:-1]
-    )
+def _kinds(names: Iterable[str], source: str) -> str:
+    """Return the classes of torch.nn that `source` names, as an argument of isinstance."""
+    found = [f"torch.nn.{name}" for name in names if re.search(rf"\b{name}\b", source)]
+    return found[0] if len(found) == 1 else f"({', '.join(found)})" if found else ""
 
-    @torch.no_grad()
-    def first(module, args, kwargs):
-        handle.remove()
-        buffers = [buffer.clone() for buffer in model.buffers()]
-        with torch.random.fork_rng(devices=[]):
-            hooks = look(hidden)
-            model(*args, **kwargs)
-        for hook in hooks:
-            hook.remove()
-        for buffer, before in zip(model.buffers(), buffers):
-            buffer.copy_(before)
 
-    handle = model.register_forward_pre_hook(first, prepend=True, with_kwargs=True)
-'''
-_CALIBRATE = (
-    _FIRST
-    + '''
+def _norm(edit: InsertNormalization, layers: str) -> str:
+    """Return the expression of the normalization behind `layer`, of `width` units or channels."""
+    linear = {
+        "batch": "torch.nn.BatchNorm1d(width)",
+        "layer": "torch.nn.LayerNorm(width)",
+        "rms": "torch.nn.RMSNorm(width)",
+        "group": "torch.nn.GroupNorm(max(width // 32, 1), width)",
+    }[edit.to]
+    if layers == "torch.nn.Linear":
+        return linear
+    groups = "1" if edit.to in ("layer", "rms") else "max(width // 8, 1)"
+    images = f"torch.nn.GroupNorm({groups}, width)"
+    if edit.to == "batch":
+        norms = [f"torch.nn.BatchNorm{axis}d(width)" for axis in "12" if f"Conv{axis}d" in layers]
+        images = " if layer.weight.dim() == 3 else ".join(norms)
+    if "Linear" not in layers:
+        return images
+    return f"{linear} if isinstance(layer, torch.nn.Linear) else {images}"
 
-def calibrate(model, names=None):
-    """Make the first batch leave every hidden layer with unit size (LSUV, Mishkin & Matas 2016)."""
 
-    def look(layers):
-        for layer in layers:
-            torch.nn.init.orthogonal_(layer.weight)
-            if layer.bias is not None:
-                torch.nn.init.zeros_(layer.bias)
-        done = set()
-
-        def scale(layer, args, output):
-            size = float(output.float().square().mean().sqrt())
-            if layer in done or size <= 1e-12:
-                return output
-            done.add(layer)
-            layer.weight.div_(size)
-            return output / size
-
-        return [layer.register_forward_hook(scale, prepend=True) for layer in layers]
-
-    on_first_batch(model, names, look)
-'''
-)
-_REVIVE = (
-    _FIRST
-    + '''
-
-def revive_dead_units(model, names=None):
-    """Draw the incoming weights of units anew that the first batch never makes positive."""
-
-    def revive(layer, args, output):
-        axis = output.dim() - 1 if isinstance(layer, torch.nn.Linear) else 1
-        dead = (output.movedim(axis, 0).flatten(1) <= 0).all(dim=1)
-        if dead.any():
-            fresh = torch.empty_like(layer.weight).normal_(0, (2 / layer.weight[0].numel()) ** 0.5)
-            layer.weight[dead] = fresh[dead]
-            if layer.bias is not None:
-                layer.bias[dead] = 0.0
-
-    on_first_batch(model, names, lambda layers: [m.register_forward_hook(revive) for m in layers])
-'''
-)
-_STANDARDIZE = '''
-class Standardize:
-    """Take off the mean of the model's first input and divide it by its spread."""
-
-    mean = spread = None
-
-    def __call__(self, module, args):
-        x = args[0]
-        if self.mean is None:
-            # features are the last axis of a table, the channels of an image or a signal
-            axes = (0,) if x.dim() == 2 else (0, *range(2, x.dim()))
-            self.mean = x.mean(axes, keepdim=True)
-            spread = x.std(axes, keepdim=True, correction=0)
-            self.spread = torch.where(spread > 1e-12, spread, torch.ones_like(spread))
-        return ((x - self.mean) / self.spread, *args[1:])
-'''
-_CLIP_UNITS = '''
-class ClipUnits:
-    """Bound each unit's gradient by its weight's norm, before a step (AGC, Brock et al. 2021)."""
-
-    def __init__(self, ratio, least=1e-3):
-        self.ratio, self.least = ratio, least
-
-    @torch.no_grad()
-    def __call__(self, optimizer, args, kwargs):
-        for p in (p for group in optimizer.param_groups for p in group["params"]):
-            if p.grad is None or p.grad.is_sparse:
-                continue
-            bound = self.ratio * self.norm(p).clamp_min(self.least)
-            p.grad.mul_((bound / self.norm(p.grad).clamp_min(1e-12)).clamp_max(1.0))
-
-    def norm(self, x):
-        axes = tuple(range(1, x.dim()))
-        return torch.linalg.vector_norm(x, dim=axes, keepdim=True) if axes else x.abs()
-'''
-_AUTO_CLIP = '''
-class AutoClip:
-    """Clip at a quantile of all gradient norms so far, before a step (Seetharaman et al. 2020)."""
-
-    def __init__(self, quantile):
-        self.quantile, self.norms = quantile, []
-
-    def __call__(self, optimizer, args, kwargs):
-        given = (p for group in optimizer.param_groups for p in group["params"])
-        held = [p for p in given if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in held])
-        if torch.isfinite(norm):
-            self.norms = sorted([*self.norms, float(norm)])
-        if self.norms:
-            bound = self.norms[int(self.quantile * (len(self.norms) - 1))]
-            torch.nn.utils.clip_grads_with_norm_(held, bound, norm)
-'''
 # torch stacks gates: LSTM input, forget, cell, output; GRU reset, update, new
 _RECURRENCE = '''
 def draw_recurrence(model):
@@ -226,4 +167,61 @@ def open_gates(model, longest):
                 blocks[1].uniform_(1.0, longest).log_() if "_ih" in name else blocks[1].zero_()
                 if gates == 4:  # the input gate closes as the forget gate opens
                     blocks[0].copy_(-blocks[1])
+'''
+_LAYER_RATES = '''
+def set_layer_rates(optimizer, model, factors):
+    """Multiply the learning rate of some layers, which get parameter groups of their own."""
+    owners = {p: name.rpartition(".")[0] for name, p in model.named_parameters()}
+    for layer, factor in factors.items():
+        for group in list(optimizer.param_groups):
+            own = [p for p in group["params"] if owners.get(p) == layer]
+            rest = [p for p in group["params"] if owners.get(p) != layer]
+            if own and rest:
+                group["params"] = rest
+                optimizer.add_param_group({**group, "params": own, "lr": factor * group["lr"]})
+            elif own:
+                group["lr"] = factor * group["lr"]
+'''
+_DEEP = '''
+def scale_deep_transformer(model):
+    """Scale torch's post-norm blocks for their number (DeepNorm, Wang et al. 2022)."""
+    kinds = (torch.nn.TransformerEncoderLayer, torch.nn.TransformerDecoderLayer)
+    blocks = [m for m in model.modules() if isinstance(m, kinds)]
+    alpha, beta = (2 * len(blocks)) ** 0.25, (8 * len(blocks)) ** -0.25
+
+    def shrink(module, args, output):  # LN(alpha x + f) is LN(x + f / alpha)
+        return output * (1 / alpha)
+
+    for block in blocks:
+        for name, part in block.named_children():
+            if name in ("dropout1", "dropout2", "dropout3"):
+                part.register_forward_hook(shrink)
+            elif name in ("linear1", "linear2"):
+                part.weight.data.mul_(beta)
+            elif name in ("self_attn", "multihead_attn"):
+                part.out_proj.weight.data.mul_(beta)
+                part.in_proj_weight.data.chunk(3)[2].mul_(beta)  # queries, keys, values
+'''
+_FLOAT32 = '''
+def keep_float32_weights(model):
+    """Keep the weights in float32, and compute in it."""
+    model.float()
+
+    def widen(module, args):
+        return tuple(
+            a.float() if torch.is_tensor(a) and a.is_floating_point() else a for a in args
+        )
+
+    model.register_forward_pre_hook(widen)
+'''
+_NORMALIZE = '''
+def normalize_layers(model, names=None):
+    """Put a normalization behind each hidden layer."""
+    layers = {name: m for name, m in model.named_modules() if type(m) in <layers>}
+    for name in [name for name in layers if name in names] if names else list(layers)[:-1]:
+        layer, (parent, _, last) = layers[name], name.rpartition(".")
+        width = layer.weight.shape[0]
+        norm = <norm>
+        behind = torch.nn.Sequential(layer, norm.to(layer.weight))
+        setattr(model.get_submodule(parent), last, behind)
 '''

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import libcst as cst
@@ -21,8 +21,10 @@ from .._edits import (
     LoosenClipping,
     MoveNormalization,
     ReplaceRecurrent,
+    ScaleBranch,
     SetBias,
     SetOptimizer,
+    SetPrecision,
     SwapActivation,
     Unfreeze,
     UseLogits,
@@ -35,13 +37,21 @@ from ._names import CLASS_OF, code, statements
 from .activations import HELPER, SwapActivations, kinds_of
 from .drawing import drawing
 from .layers import LEARNED, RESIDUAL, SKIP, AddSkips, ChangeConstructor, Normalize
+from .precision import ScaleLoss, WidenAutocast
 from .recipes import recipe
 from .recurrent import ReplaceRecurrents
+from .residual import ScaleBranches
 
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 _NN = re.compile(r"^(from torch import .*\bnn\b|import .*\btorch\.nn as nn\b)", re.MULTILINE)
-_NO_MODEL = "<model>"  # stands where the source does not show whose parameters are trained
-_INLINE = (SwapActivation, InsertNormalization, AddSkip, MoveNormalization, ReplaceRecurrent)
+_INLINE = (
+    SwapActivation,
+    InsertNormalization,
+    AddSkip,
+    ScaleBranch,
+    MoveNormalization,
+    ReplaceRecurrent,
+)
 
 
 _SHIFTING = (InsertNormalization, AddSkip)  # what stands in a Sequential gets other numbers
@@ -121,9 +131,15 @@ def _place(
             return _swap(module, edit, lines, helpers)
         case InsertNormalization():
             normalize = Normalize(edit, lines)
-            return _kept(cst.MetadataWrapper(module).visit(normalize), normalize.changed)
+            changed = cst.MetadataWrapper(module).visit(normalize)
+            # a constructor in a loop may build the output's layer too: then by the model's layers
+            return changed if normalize.changed else _by_recipe(module, edit, helpers)
         case AddSkip():
             return _skip(module, edit, helpers)
+        case ScaleBranch():
+            branches = ScaleBranches(edit, lines)
+            changed = cst.MetadataWrapper(module).visit(branches)
+            return _kept(changed, 0 if branches.unheld else branches.changed)
         case ReplaceRecurrent():
             gated = ReplaceRecurrents(edit.to)
             return _kept(module.visit(gated), gated.changed)
@@ -143,7 +159,7 @@ def _place(
         case ClipGradient(method="norm"):
             clip = "torch.nn.utils.clip_grad_norm_"
             call = f"{clip}({{model}}.parameters(), {edit.threshold:g})\n"
-            return _beside(module, lambda m: {"before_step": call.replace("{model}", m)})
+            return _beside(module, {"before_step": call}, hook="pre")
         case LoosenClipping():
             loosen = training.Loosen(edit)
             return _kept(module.visit(loosen), loosen.changed)
@@ -151,30 +167,33 @@ def _place(
             hold = training.HoldRates()
             return _kept(module.visit(hold), hold.changed)
         case ClearGradients():
-            return _beside(module, lambda _m: {"after_step": "{optimizer}.zero_grad()\n"})
+            return _beside(module, {"after_step": "{optimizer}.zero_grad()\n"})
         case WarmUp():
             rises = "torch.optim.lr_scheduler.LinearLR"
-            return _beside(
-                module,
-                lambda _m: {
-                    "after_build": f"warm_up = {rises}({{optimizer}}, 1 / {edit.steps}, "
-                    f"total_iters={edit.steps - 1})\n",
-                    "after_step": "warm_up.step()\n",
-                },
-            )
+            start = f"{rises}({{optimizer}}, 1 / {edit.steps}, total_iters={edit.steps - 1})"
+            texts = {
+                "after_build": f"{{warm_up}} = {start}\n",
+                "after_step": "{warm_up}.step()\n",
+            }
+            return _beside(module, texts, hook="post")
+        case SetPrecision(to="scaled"):
+            return _scale_loss(module)
+        case SetPrecision(to="bfloat16"):
+            widen = WidenAutocast()
+            return _kept(module.visit(widen), widen.changed)
         case Initialize(recurrent=False) | SetBias() | Unfreeze():
-            return _beside(module, lambda m: {"before_build": drawing(edit, m, module.code)})
+            text = drawing(edit, "{model}", module.code)
+            return _beside(module, {"before_build": text})
         case _:
             return _by_recipe(module, edit, helpers)
 
 
 def _by_recipe(module: cst.Module, edit: Edit, helpers: list[str]) -> cst.Module:
     """Define a function and call it beside the optimizer."""
-    found = recipe(edit)
+    found = recipe(edit, module.code)
     if found is None:
         raise _UnplacedError(_("This edit has no form in source; it is told in words."))
-    side = "after_build" if found.built else "before_build"
-    changed = _beside(module, lambda model: {side: found.call.replace("{model}", model)})
+    changed = _beside(module, {"after_build" if found.built else "before_build": found.call})
     helpers.append(found.function)
     return changed
 
@@ -227,23 +246,57 @@ def _skip(module: cst.Module, edit: AddSkip, helpers: list[str]) -> cst.Module:
     return _kept(changed, skips.blocks + skips.calls)
 
 
-def _beside(module: cst.Module, texts: Callable[[str], dict[str, str]]) -> cst.Module:
-    """Insert statements beside the optimizer; the first argument of `texts` is the model."""
+def _found(module: cst.Module) -> training.FindOptimizer:
     found = training.FindOptimizer()
     module.visit(found)
     if not found.variable:
         raise _UnplacedError(_("The source does not show where the optimizer is built."))
-    made = texts(found.model or _NO_MODEL)
-    wanted = {k: v.replace("{optimizer}", found.variable) for k, v in made.items()}
-    if any(_NO_MODEL in v for v in wanted.values()):
+    return found
+
+
+def _beside(module: cst.Module, texts: Mapping[str, str], *, hook: str = "") -> cst.Module:
+    """Insert statements beside the optimizer.
+
+    Args:
+        module: the file.
+        texts: by their sides; `{model}` and `{optimizer}` stand for the user's expressions.
+        hook: what belongs beside the steps may go into a hook of the optimizer, "pre" or "post",
+            where the steps are taken in a function that does not know the names.
+    """
+    found = _found(module)
+    wanted = dict(texts)
+    beside = f"{'before' if hook == 'pre' else 'after'}_step"
+    if hook and not found.reached:
+        call = f"{{optimizer}}.register_step_{hook}_hook(lambda *_: {wanted.pop(beside).strip()})\n"
+        wanted["after_build"] = wanted.get("after_build", "") + call
+    if not found.model and any("{model}" in text for text in wanted.values()):
         raise _UnplacedError(_("The source does not show whose parameters are trained."))
-    insert = training.Insert(found.variable, **wanted)
+    names = {
+        "{model}": found.model, "{optimizer}": found.variable, "{warm_up}": found.beside("warm_up")
+    }  # fmt: skip
+    for name, value in names.items():
+        wanted = {side: text.replace(name, value) for side, text in wanted.items()}
+    unscaled = "unscale_(" in module.code
+    insert = training.Insert(found.variable, unscaled=unscaled, **wanted)
     changed = module.visit(insert)
     return _kept(changed, insert.changed if insert.changed >= len(_sides(wanted)) else 0)
 
 
 def _sides(wanted: Collection[str]) -> set[str]:
     return {side.rpartition("_")[2] for side in wanted}
+
+
+def _scale_loss(module: cst.Module) -> cst.Module:
+    """Let a GradScaler scale each loss and take the optimizer's steps."""
+    found = _found(module)
+    if found.count > 1 or not found.reached or not found.model:
+        raise _UnplacedError(_("The source has no place for a loss scale of one optimizer."))
+    name = found.beside("scaler")
+    scale = ScaleLoss(found.variable, name)
+    changed = module.visit(scale)
+    _kept(changed, min(scale.losses, scale.steps))
+    device = f"next({found.model}.parameters()).device.type"
+    return _beside(changed, {"after_build": f"{name} = torch.amp.GradScaler({device})\n"})
 
 
 def _behind_imports(module: cst.Module, text: str) -> cst.Module:

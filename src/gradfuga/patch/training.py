@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from .._edits import LoosenClipping, SetOptimizer
-from ._names import OPTIMIZERS, argument, called, code, last_name, statements
+from ._names import OPTIMIZERS, argument, called, code, last_name, statements, stem
 
 _NOTHING = ("", "")
 _CLIPPING = {  # the name of the bound, which comes second
@@ -32,21 +32,59 @@ _SCHEDULES = frozenset(
 
 
 class FindOptimizer(cst.CSTVisitor):
-    """Find the statement that builds the optimizer, its variable and the model's expression."""
+    """Find the statement that builds the optimizer, its variable and the model's expression.
+
+    Attributes:
+        variable: "" where none was found.
+        model: "" where the source does not show whose parameters are trained.
+        count: optimizers that are built.
+        reached: whether the names at hand where it is built are known where it steps.
+    """
 
     def __init__(self) -> None:
         self.variable = ""
         self.model = ""
+        self.count = 0
+        self._open: list[str] = []  # functions
+        self._built: tuple[str, ...] = ()
+        self._steps: list[tuple[str, ...]] = []
+
+    @property
+    def reached(self) -> bool:
+        """Whether names beside the building can be used beside the steps."""
+        deep = len(self._built)
+        return self.variable.startswith("self.") or all(
+            step[:deep] == self._built for step in self._steps
+        )
+
+    def beside(self, name: str) -> str:
+        """Return an expression for something of ours that lives as long as the optimizer."""
+        return f"self.{name}" if self.variable.startswith("self.") else name
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        """Enter a scope."""
+        self._open.append(node.name.value)
+
+    def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:
+        """Leave it."""
+        self._open.pop()
+
+    def visit_Call(self, node: cst.Call) -> None:
+        """Note where steps are taken."""
+        if called(node) == "step":
+            self._steps.append(tuple(self._open))
 
     def visit_Assign(self, node: cst.Assign) -> None:
         """Read ``optimizer = torch.optim.SGD(model.parameters(), ...)``."""
         call = node.value
         if not isinstance(call, cst.Call) or last_name(call.func) not in OPTIMIZERS:
             return
+        self.count += 1
         given = argument(call, "params", 0)
         if self.variable or given is None:
             return
         self.variable = code(node.targets[0].target)
+        self._built = tuple(self._open)
         owners = _Owners()
         given.visit(owners)
         if len(owners.found) == 1:  # of parts of a model, none is the whole
@@ -168,6 +206,7 @@ class Insert(cst.CSTTransformer):
     Args:
         variable: the optimizer's.
         before_build, after_build, before_step, after_step: source of the statements, "" for none.
+        unscaled: a loss scale is taken off the gradients already.
     """
 
     def __init__(
@@ -178,11 +217,13 @@ class Insert(cst.CSTTransformer):
         after_build: str = "",
         before_step: str = "",
         after_step: str = "",
+        unscaled: bool = False,
     ) -> None:
         super().__init__()
         self.variable = variable
         self.build = (before_build, after_build)
         self.step = (before_step, after_step)
+        self.unscaled = unscaled
         self.changed = 0
 
     def leave_SimpleStatementLine(
@@ -218,9 +259,17 @@ class Insert(cst.CSTTransformer):
             call = line.value
             if code(call.func) == f"{self.variable}.step":
                 return self.step
-            if last_name(call.func) == "step" and call.args:  # scaler.step(optimizer)
-                return self.step if code(call.args[0].value) == self.variable else _NOTHING
+            given = code(call.args[0].value) if call.args else ""
+            if last_name(call.func) == "step" and given == self.variable:
+                return self._scaled(stem(call.func))  # scaler.step(optimizer)
         return _NOTHING
+
+    def _scaled(self, scaler: str) -> tuple[str, str]:
+        """Return what goes around ``scaler.step(optimizer)``: it holds scaled gradients before."""
+        before, after = self.step
+        if before and not self.unscaled:
+            before = f"{scaler}.unscale_({self.variable})\n{before}"
+        return before, after
 
 
 class UseLogits(cst.CSTTransformer):
