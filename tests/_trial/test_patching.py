@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from gradfuga._edits import Calibrate, ClipGradient, Initialize, SwapActivation
+from gradfuga._edits import ClipGradient, Initialize, SetPrecision, SwapActivation
 from gradfuga._errors import MissingExtraError
 from gradfuga._trial import patching
 from gradfuga._trial.patching import patches
@@ -87,10 +87,10 @@ def test_without_a_known_line_there_is_one_way(place):
 
 
 def test_what_has_no_place_is_told_and_the_rest_is_written(place):
-    patch, *_ = patches(treatment(SWAP, Calibrate(two_sided=True)), place, FILES, graph(place, 12))
-    assert [edit for edit, _why in patch.unplaced] == [Calibrate(two_sided=True)]
+    patch, *_ = patches(treatment(SWAP, SetPrecision("bfloat16")), place, FILES, graph(place, 12))
+    assert [edit for edit, _why in patch.unplaced] == [SetPrecision("bfloat16")]
     assert patch.diff
-    [nothing] = patches(treatment(Calibrate(two_sided=True)), place, FILES, FlowGraph())
+    [nothing] = patches(treatment(SetPrecision("bfloat16")), place, FILES, FlowGraph())
     assert (nothing.diff, nothing.files) == ("", ())
     assert nothing.unplaced[0][1]
 

@@ -1,8 +1,7 @@
 """Every remedy on a training that has its illness: the rule that it treats stops firing.
 
 One row a remedy: a sick script, the rule that fires on it, the remedy's own edits for its own
-diagnosis, made on the model in memory and, where they have a form there, in the source. Advice is
-followed by hand.
+diagnosis, made on the model in memory and in the source. Advice is followed by hand.
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ class Row:
         remedy: its code.
         script: name of the sick script.
         rule: the code that fires on it and must not fire any more.
-        source: whether all of its edits have a form in the user's source.
         by_hand: for advice, what is written in place of what.
         lag: steps back that the user states.
     """
@@ -47,7 +45,6 @@ class Row:
     remedy: str
     script: str
     rule: str
-    source: bool = True
     by_hand: tuple[str, str] | None = None
     lag: int | None = None
 
@@ -215,7 +212,7 @@ def test_the_rule_that_a_remedy_treats_stops_firing(row):
     is_cured(row, SCRIPTS[row.script], edits_for(row), sick(row).model)
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.source], ids=str)
+@pytest.mark.parametrize("row", ROWS, ids=str)
 def test_the_same_in_the_users_source_by_a_diff_that_git_applies(row, tmp_path):
     text, edits = SCRIPTS[row.script], edits_for(row)
     patch = patch_source(text, "train.py", edits)
@@ -226,13 +223,6 @@ def test_the_same_in_the_users_source_by_a_diff_that_git_applies(row, tmp_path):
     patched = (tmp_path / "train.py").read_text("utf-8")
     assert patched == patch.source != text
     is_cured(row, patched)
-
-
-@pytest.mark.parametrize("row", [row for row in ROWS if not row.source], ids=str)
-def test_edits_without_a_form_in_source_say_so(row):
-    patch = patch_source(SCRIPTS[row.script], "train.py", edits_for(row))
-    assert patch.unplaced
-    assert all(why for _edit, why in patch.unplaced)
 
 
 SAFE = {row.remedy: row for row in ROWS if REMEDIES[row.remedy].safety is Safety.SAFE}

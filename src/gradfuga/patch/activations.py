@@ -10,6 +10,7 @@ from libcst.metadata import PositionProvider
 
 from .._edits import SwapActivation
 from ._names import ACTIVATION_OF, CLASS_OF, IN_TORCH, last_name, stem
+from ._rows import outputs
 
 _SETTING = re.compile(r"act|nonlin", re.IGNORECASE)  # what people call the choice of an activation
 HELPER = '''
@@ -100,16 +101,13 @@ class SwapActivations(cst.CSTTransformer):
         return bool(self.lines & set(range(where.start.line, where.end.line + 1)))
 
     def visit_Module(self, node: cst.Module) -> None:
-        """Read the tables from which activations are chosen by name."""
+        """Read the tables from which activations are chosen by name; keep the output's."""
         found = _Tables()
         node.visit(found)
         self._tables = found.names
-
-    def visit_Call(self, node: cst.Call) -> None:
-        """Keep the last activation of a Sequential that nothing follows: the output's."""
-        if last_name(node.func) == "Sequential" and len(node.args) > 1:
-            last = node.args[-1].value
-            if isinstance(last, cst.Call) and not node.args[-1].star:
+        for call in outputs(node, self.edit.paths):
+            last = call.args[-1].value if call.args and not call.args[-1].star else None
+            if isinstance(last, cst.Call) and len(call.args) > 1:
                 self._kept.add(last.func)
 
     def visit_Return(self, node: cst.Return) -> None:

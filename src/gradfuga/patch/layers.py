@@ -1,4 +1,4 @@
-"""Change layers in source: normalizations, skip connections, recurrent layers."""
+"""Change layers in source: normalizations behind them, the arguments that build them."""
 
 from __future__ import annotations
 
@@ -6,72 +6,58 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 import libcst as cst
-from libcst.metadata import PositionProvider
 
-from .._edits import AddSkip, InsertNormalization
-from ._names import LAYER_WIDTH, argument, called, code, is_activation, last_name, stem
-
-RESIDUAL = '''
-class Residual(nn.Sequential):
-    """x + {scale} * f(x) where f keeps the shape, f(x) where it does not."""
-
-    def forward(self, x):
-        y = super().forward(x)
-        return x + {scale} * y if x.shape == y.shape else y
-'''
-LEARNED = '''
-class Residual(nn.Sequential):
-    """x + scale * f(x) where f keeps the shape, f(x) where it does not; the scale is learned."""
-
-    def __init__(self, *layers):
-        super().__init__(*layers)
-        if layers[0].weight.shape[0] == layers[0].weight.shape[1]:
-            self.scale = nn.Parameter(torch.tensor({scale}))
-
-    def forward(self, x):
-        y = super().forward(x)
-        return x + self.scale * y if hasattr(self, "scale") else y
-'''
-SKIP = '''
-def with_skip(x, y):
-    """Return x + {scale} * y where both have one shape, y where they do not."""
-    return x + {scale} * y if x.shape == y.shape else y
-'''
+from .._edits import InsertNormalization
+from ._names import LAYER_WIDTH, argument, code, is_activation, last_name, stem
 
 
 class _Counted(cst.CSTVisitor):
+    """The constructors of layers, and the attributes of `self` that hold what they build."""
+
     def __init__(self) -> None:
-        self.layers: list[cst.Call] = []
+        self.layers: list[tuple[cst.Call, str]] = []
+        self._held = ""
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        target = node.targets[0].target
+        own = isinstance(target, cst.Attribute) and code(target.value) == "self"
+        self._held = last_name(target) if own else ""
+
+    def leave_Assign(self, original_node: cst.Assign) -> None:
+        self._held = ""
 
     def visit_Call(self, node: cst.Call) -> None:
         if last_name(node.func) in LAYER_WIDTH:
-            self.layers.append(node)
+            self.layers.append((node, self._held))
 
 
 class Normalize(cst.CSTTransformer):
-    """Put a normalization behind each layer's constructor, the file's last one excepted."""
+    """Put a normalization behind the constructor of each layer, the output's excepted.
 
-    METADATA_DEPENDENCIES = (PositionProvider,)
+    That is the one that no path of the edit names, else the last of the file.
+    """
 
-    def __init__(self, edit: InsertNormalization, lines: Collection[int]) -> None:
+    def __init__(self, edit: InsertNormalization) -> None:
         super().__init__()
         self.edit = edit
-        self.lines = frozenset(lines)
         self.changed = 0
-        self._last: cst.CSTNode | None = None
+        self._outputs: list[cst.Call] = []
         self._done: set[cst.CSTNode] = set()
         self._wide: dict[cst.CSTNode, str] = {}
 
     def visit_Module(self, node: cst.Module) -> None:
-        """Find the output's layer: the one that is built last."""
+        """Find the output's layer."""
         found = _Counted()
         node.visit(found)
-        self._last = found.layers[-1] if found.layers else None
+        hidden = {part for path in self.edit.paths for part in path.split(".")}
+        known = [call for call, held in found.layers if held and held not in hidden]
+        last = [call for call, _held in found.layers[-1:]]
+        self._outputs = known if hidden and known else last
 
     def _fits(self, node: cst.BaseExpression) -> bool:
         return (
             isinstance(node, cst.Call)
-            and node is not self._last
+            and all(node is not each for each in self._outputs)
             and last_name(node.func) in LAYER_WIDTH
             and self._made(node) is not None
         )
@@ -148,75 +134,6 @@ class Normalize(cst.CSTTransformer):
         owner = f"{stem(original.func)}." if stem(original.func) else ""
         self.changed += 1
         return cst.parse_expression(f"{owner}Sequential({code(updated)}, {made})")
-
-
-class AddSkips(cst.CSTTransformer):
-    """Put skip connections around a layer with its activation."""
-
-    METADATA_DEPENDENCIES = (PositionProvider,)
-
-    def __init__(self, edit: AddSkip) -> None:
-        super().__init__()
-        self.edit = edit
-        self.blocks = 0
-        self.calls = 0
-
-    def leave_Assign(self, original: cst.Assign, updated: cst.Assign) -> cst.Assign:
-        """Turn ``h = act(layer(h))`` into ``h = with_skip(h, act(layer(h)))``."""
-        target = original.targets[0].target
-        if len(original.targets) != 1 or not isinstance(target, cst.Name):
-            return updated
-        value = original.value
-        inner = value.args[0].value if isinstance(value, cst.Call) and value.args else None
-        if not (isinstance(inner, cst.Call) and inner.args and isinstance(value, cst.Call)):
-            return updated
-        given = inner.args[0].value
-        if not isinstance(given, cst.Name) or given.value != target.value or len(value.args) != 1:
-            return updated
-        self.calls += 1
-        new = cst.parse_expression(f"with_skip({target.value}, {code(updated.value)})")
-        return updated.with_changes(value=new)
-
-    def _block(self, values: Sequence[cst.BaseExpression]) -> list[tuple[cst.BaseExpression, int]]:
-        """Return the values with layer (normalization) activation joined, and their places."""
-        out: list[tuple[cst.BaseExpression, int]] = []
-        place = 0
-        while place < len(values):
-            end = place + 1
-            if called(values[place]) in LAYER_WIDTH:
-                while end < len(values) and "Norm" in called(values[end]):
-                    end += 1
-                if end < len(values) and is_activation(values[end]):
-                    parts = ", ".join(code(each) for each in values[place : end + 1])
-                    out.append((cst.parse_expression(f"Residual({parts})"), end))
-                    self.blocks += 1
-                    place = end + 1
-                    continue
-            out.append((values[place], place))
-            place += 1
-        return out
-
-    def leave_List(self, original: cst.List, updated: cst.List) -> cst.List:
-        """Join a layer and its activation into one residual block."""
-        del original
-        before = self.blocks
-        joined = self._block([each.value for each in updated.elements])
-        if self.blocks == before:
-            return updated
-        elements = [updated.elements[at].with_changes(value=value) for value, at in joined]
-        return updated.with_changes(elements=elements)
-
-    def leave_Call(self, original: cst.Call, updated: cst.Call) -> cst.Call:
-        """Join a layer and its activation into one residual block of a Sequential."""
-        if last_name(original.func) != "Sequential":
-            return updated
-        before = self.blocks
-        joined = self._block([each.value for each in updated.args])
-        if self.blocks == before or any(each.star for each in updated.args):
-            return updated
-        return updated.with_changes(
-            args=[updated.args[at].with_changes(value=value) for value, at in joined]
-        )
 
 
 class ChangeConstructor(cst.CSTTransformer):

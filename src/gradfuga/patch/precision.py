@@ -79,9 +79,13 @@ class WidenAutocast(cst.CSTTransformer):
                 self.changed += 1
                 args[at] = each.with_changes(value=_bfloat16(each.value))
                 return updated.with_changes(args=args)
-        given = [each.keyword.value for each in args if each.keyword is not None]
-        cuda = "cuda" in code(original)
-        if not cuda or "dtype" in given or any(each.star for each in args):
+        told = any(
+            each.star
+            or (each.keyword is None and isinstance(each.value, cst.Name))
+            or (each.keyword is not None and each.keyword.value == "dtype")
+            for each in args
+        )
+        if told or "cuda" not in code(original):
             return updated
         self.changed += 1
         if args:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .._edits import (
+    AddSkip,
     Calibrate,
     ClipGradient,
     Edit,
@@ -26,6 +27,7 @@ from ._names import CLASS_OF, LAYER_WIDTH
 from .clipping import AUTO_CLIP, CLIP_UNITS, ZCLIP
 from .drawing import drawn, number
 from .first_batch import BOTH_WAYS, CALIBRATE, REVIVE, STANDARDIZE
+from .skips import AROUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +49,15 @@ def recipe(edit: Edit, source: str) -> Recipe | None:
     """Return the recipe of an edit for a file with the text `source`, None where it has none."""
     match edit:
         case Calibrate(two_sided=False):
-            return Recipe(CALIBRATE, f"calibrate({_layers(edit.paths)})\n")
+            return Recipe(CALIBRATE, f"calibrate({named_layers(edit.paths)})\n")
         case Calibrate():
             activations = _kinds(CLASS_OF.values(), source)
             text = BOTH_WAYS.replace("<activations>", activations)
-            # an activation that is a function of its own has no module to be stretched
-            return (
-                Recipe(text, f"CalibrateBothWays({_layers(edit.paths)})\n") if activations else None
-            )
+            call = f"CalibrateBothWays({named_layers(edit.paths)})\n"
+            # an activation that is a mere call has no module to be stretched
+            return Recipe(text, call) if activations else None
         case ReviveUnits():
-            return Recipe(REVIVE, f"revive_dead_units({_layers(edit.paths)})\n")
+            return Recipe(REVIVE, f"revive_dead_units({named_layers(edit.paths)})\n")
         case Initialize(recurrent=True):
             draw = drawn(edit, "gate")
             return Recipe(_RECURRENCE.replace("<draw>", draw), "draw_recurrence({model})\n")
@@ -90,16 +91,34 @@ def recipe(edit: Edit, source: str) -> Recipe | None:
             layers = _kinds(LAYER_WIDTH, source) or "torch.nn.Linear"
             kinds = layers if layers.startswith("(") else f"({layers},)"
             text = _NORMALIZE.replace("<layers>", kinds).replace("<norm>", _norm(edit, layers))
-            return Recipe(text, f"normalize_layers({_layers(edit.paths)})\n")
+            return Recipe(text, f"normalize_layers({named_layers(edit.paths)})\n")
+        case AddSkip():
+            activations = _kinds(CLASS_OF.values(), source)
+            text = _around(edit).replace("<activations>", activations)
+            call = f"AddSkips({named_layers(edit.paths)})\n"
+            return Recipe(text, call) if activations else None
         case _:
             return None
+
+
+def _around(edit: AddSkip) -> str:
+    scale = "len(layers) ** -0.5" if edit.scale is None else repr(edit.scale)
+    factor, made = "self.scale", ""
+    if edit.learned:
+        factor = "layer.skip_scale"
+        made = "layer.skip_scale = torch.nn.Parameter(torch.tensor(self.scale))\n            "
+    values = {"<scale>": scale, "<factor>": factor, "<parameter>": made}
+    text = AROUND
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
 
 
 def _before_steps(function: str, call: str) -> Recipe:
     return Recipe(function, f"{{optimizer}}.register_step_pre_hook({call})\n", built=True)
 
 
-def _layers(paths: tuple[str, ...]) -> str:
+def named_layers(paths: tuple[str, ...]) -> str:
     """Return the arguments that name the layers: the model, and their paths where they matter."""
     if not paths:
         return "{model}"

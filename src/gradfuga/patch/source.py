@@ -34,13 +34,15 @@ from .._messages import _
 from ..theory.isometric_activation import isometric
 from . import training
 from ._names import CLASS_OF, code, statements
+from ._rows import numbered
 from .activations import HELPER, SwapActivations, kinds_of
 from .drawing import drawing
-from .layers import LEARNED, RESIDUAL, SKIP, AddSkips, ChangeConstructor, Normalize
+from .layers import ChangeConstructor, Normalize
 from .precision import ScaleLoss, WidenAutocast
-from .recipes import recipe
+from .recipes import named_layers, recipe
 from .recurrent import ReplaceRecurrents
 from .residual import ScaleBranches
+from .skips import LEARN_SKIPS, LEARNED, LEARNED_SKIP, RESIDUAL, SKIP, AddSkips
 
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 _NN = re.compile(r"^(from torch import .*\bnn\b|import .*\btorch\.nn as nn\b)", re.MULTILINE)
@@ -130,8 +132,10 @@ def _place(
         case SwapActivation():
             return _swap(module, edit, lines, helpers)
         case InsertNormalization():
-            normalize = Normalize(edit, lines)
-            changed = cst.MetadataWrapper(module).visit(normalize)
+            if numbered(module):
+                return _by_recipe(module, edit, helpers)
+            normalize = Normalize(edit)
+            changed = module.visit(normalize)
             # a constructor in a loop may build the output's layer too: then by the model's layers
             return changed if normalize.changed else _by_recipe(module, edit, helpers)
         case AddSkip():
@@ -233,17 +237,22 @@ def _swap(
 
 
 def _skip(module: cst.Module, edit: AddSkip, helpers: list[str]) -> cst.Module:
-    skips = AddSkips(edit)
+    """Put skips around what stands in a row or is called in a row, else into hooks."""
+    skips = AddSkips(edit, joins=not numbered(module))
     changed = module.visit(skips)
     count = max(len(edit.paths), skips.blocks, 1)
     scale = f"{(count**-0.5 if edit.scale is None else edit.scale)!r}"
-    if edit.learned and skips.calls:
-        raise _UnplacedError(_("The source has no place for a factor that is learned."))
+    if not skips.blocks and not skips.calls:
+        return _by_recipe(module, edit, helpers)
     if skips.blocks:
         helpers.append((LEARNED if edit.learned else RESIDUAL).format(scale=scale))
     if skips.calls:
-        helpers.append(SKIP.format(scale=scale))
-    return _kept(changed, skips.blocks + skips.calls)
+        helpers.append(LEARNED_SKIP if edit.learned else SKIP.format(scale=scale))
+    if skips.calls and edit.learned:
+        helpers.append(LEARN_SKIPS.replace("<scale>", scale))
+        call = f"learn_skips({named_layers(edit.paths)})\n"
+        return _beside(changed, {"before_build": call})
+    return changed
 
 
 def _found(module: cst.Module) -> training.FindOptimizer:
@@ -267,8 +276,9 @@ def _beside(module: cst.Module, texts: Mapping[str, str], *, hook: str = "") -> 
     wanted = dict(texts)
     beside = f"{'before' if hook == 'pre' else 'after'}_step"
     if hook and not found.reached:
-        call = f"{{optimizer}}.register_step_{hook}_hook(lambda *_: {wanted.pop(beside).strip()})\n"
-        wanted["after_build"] = wanted.get("after_build", "") + call
+        act = f"def {beside}(*_):\n    {wanted.pop(beside)}\n"
+        call = f"{{optimizer}}.register_step_{hook}_hook({beside})\n"
+        wanted["after_build"] = wanted.get("after_build", "") + act + call
     if not found.model and any("{model}" in text for text in wanted.values()):
         raise _UnplacedError(_("The source does not show whose parameters are trained."))
     names = {
