@@ -167,13 +167,15 @@ class PatchedFile:
 
     Attributes:
         path: absolute.
-        before: its text when the trial read it.
+        before: its text when the trial read it, line ends and byte order mark kept.
         after: the patched text.
+        diff: from one to the other, unified.
     """
 
     path: str
     before: str
     after: str
+    diff: str = ""
 
 
 @dataclass(frozen=True, slots=True)

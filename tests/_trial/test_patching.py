@@ -1,18 +1,22 @@
 """A treatment as a change of several files: who gets which edit, and what git makes of it."""
 
+import io
 import subprocess
+from functools import partial
 from textwrap import dedent
 
 import pytest
 
+from gradfuga._diagnose import diagnose
 from gradfuga._edits import ClipGradient, Initialize, SetPrecision, SwapActivation
 from gradfuga._errors import MissingExtraError
 from gradfuga._trial import patching
 from gradfuga._trial.patching import patches
-from gradfuga._trial.scratch import Place
+from gradfuga._trial.scratch import Place, working_copy
 from gradfuga._types import Prescription, Safety, SourceLine
-from gradfuga.experiment import Treatment
+from gradfuga.experiment import Treatment, Trial
 from gradfuga.flow import FlowGraph, Op, OpRole
+from gradfuga.report.trial_text import raw_diff, write_trial
 
 MODEL = """\
 import torch
@@ -129,8 +133,60 @@ def test_a_diff_applies_whatever_the_lines_end_in(tmp_path, text):
     assert patch.files[0].before == text
 
 
-def test_a_file_that_is_no_utf_8_is_left_alone(tmp_path):
-    (tmp_path / "train.py").write_bytes(b"# -*- coding: latin-1 -*-\n# \xe9\n" + TRAIN.encode())
+LATIN = "# -*- coding: latin-1 -*-\n" + TRAIN.replace("net = Net()", "net = Net()  # \xe9t\xe9")
+TABS = TRAIN.replace("    ", "\t")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (LATIN, "latin-1"),
+        (LATIN.replace("\n", "\r\n").replace("latin-1", "cp1252"), "cp1252"),
+        ("\ufeff" + TRAIN.replace("net = Net()", "net = Net()  # \xe9"), "utf-8"),
+        ("\ufeff" + TABS.replace("\n", "\r\n"), "utf-8"),
+        (TABS, "utf-8"),
+    ],
+    ids=["latin-1", "cp1252-crlf", "mark", "mark-crlf-tabs", "tabs"],
+)
+def test_a_file_keeps_its_encoding_its_mark_its_line_ends_and_its_tabs(tmp_path, text, encoding):
+    before = text.encode(encoding)
+    (tmp_path / "train.py").write_bytes(before)
+    place = Place.of("train.py", tmp_path)
+    edits = treatment(HE, ClipGradient("agc", 0.01), ClipGradient("norm", 1.0))
+    [patch] = patches(edits, place, ("train.py",), FlowGraph())
+    assert not patch.unplaced
+    with working_copy(place, dict(patch.treatment(place).sources)) as (_ours, copy):
+        ran = copy.script.read_bytes()
+    trial = Trial(diagnose(()), True, "", "", diff=patch.diff, sources=patch.files)
+    git = partial(subprocess.run, cwd=tmp_path, check=True)
+    git(["git", "init", "-q"])
+    git(["git", "apply"], input=raw_diff(trial))
+    after = (tmp_path / "train.py").read_bytes()
+    assert after == ran == patch.files[0].after.encode(encoding) != before
+    compile(after, "train.py", "exec")
+    assert set(before.splitlines()) - set(after.splitlines()) == set()  # nothing else changed
+    ends = after.count(b"\r\n"), after.count(b"\n")
+    assert ends[0] == (ends[1] if b"\r\n" in before else 0)
+    assert (b"\n    " in after) is (b"\n    " in before)
+
+
+def test_the_diff_is_piped_in_the_bytes_of_the_files(tmp_path):
+    (tmp_path / "train.py").write_bytes(LATIN.encode("latin-1"))
+    place = Place.of("train.py", tmp_path)
+    [patch] = patches(treatment(HE), place, ("train.py",), FlowGraph())
+    trial = Trial(diagnose(()), True, "", "", diff=patch.diff, sources=patch.files)
+    piped = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    write_trial(trial, piped)
+    piped.flush()
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    content = piped.buffer.getvalue()
+    subprocess.run(["git", "apply"], cwd=tmp_path, check=True, input=content)
+    assert (tmp_path / "train.py").read_bytes() == patch.files[0].after.encode("latin-1")
+
+
+@pytest.mark.parametrize("start", ["# -*- coding: utf-8 -*-\n", "# coding: klingon\n", ""])
+def test_a_file_that_is_not_in_its_own_encoding_is_left_alone(tmp_path, start):
+    (tmp_path / "train.py").write_bytes(f"{start}# \xe9\n".encode("latin-1") + TRAIN.encode())
     place = Place.of("train.py", tmp_path)
     [patch] = patches(treatment(HE), place, ("train.py",), FlowGraph())
     assert not patch.diff

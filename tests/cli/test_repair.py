@@ -49,6 +49,14 @@ def test_a_proven_change_is_written_as_it_was_patched_and_the_mode_stays(file):
     assert os.listdir(file.parent) == ["train.py"]
 
 
+def test_a_change_is_written_in_the_encoding_that_the_file_declares(file):
+    cookie = "# coding: latin-1\n# \xe9\n"
+    file.write_bytes(f"{cookie}{OLD}".encode("latin-1"))
+    change = PatchedFile(str(file), f"{cookie}{OLD}", f"{cookie}{NEW}")
+    assert write_source(replace(trial(file), sources=(change,)), unsafe=False)
+    assert file.read_bytes() == f"{cookie}{NEW}".encode("latin-1")
+
+
 @pytest.mark.parametrize("flaw", [{"proven": False}, {"diff_proven": False}])
 def test_what_is_not_proven_is_not_written(file, flaw, capfd):
     assert not write_source(trial(file, **flaw), unsafe=True)

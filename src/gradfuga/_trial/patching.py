@@ -15,6 +15,7 @@ from .._messages import _
 from .._types import Edit
 from ..experiment import ArmKind, PatchedFile, Treatment
 from ..flow import FlowGraph, OpRole
+from ..patch.encoding import decoded
 from .scratch import Place
 
 if TYPE_CHECKING:
@@ -103,10 +104,10 @@ def patches(
 
 
 def _read(file: Path) -> str:
-    """Return the text of a file with its own line ends, "" where it is no UTF-8."""
+    """Return the text of a file with its own line ends, "" where it cannot be read."""
     try:
-        return file.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError):
+        return decoded(file.read_bytes())
+    except (OSError, UnicodeDecodeError, SyntaxError):
         return ""
 
 
@@ -186,9 +187,10 @@ def _joined(
 
     within = all((place.root / name).is_relative_to(place.folder) for name in changed)
     base = place.folder if within else place.root
-    files, diffs = [], []
+    files = []
     for name, (before, after) in changed.items():
         file = place.root / name
-        files.append(PatchedFile(str(file), before, after))
-        diffs.append(unified(before, after, file.relative_to(base).as_posix()))
-    return SourcePatch(tuple(files), "".join(diffs), str(base), tuple(unplaced))
+        diff = unified(before, after, file.relative_to(base).as_posix())
+        files.append(PatchedFile(str(file), before, after, diff))
+    diffs = "".join(file.diff for file in files)
+    return SourcePatch(tuple(files), diffs, str(base), tuple(unplaced))

@@ -13,6 +13,7 @@ from tempfile import mkdtemp
 
 from .._errors import UsageError
 from .._messages import _
+from ..patch.encoding import encoded
 
 LARGE = 8 * 2**20  # chosen: bytes from which a file is linked instead of copied
 MOST_FILES = 20_000  # chosen: some seconds of copying for every training of a trial
@@ -92,7 +93,7 @@ def working_copy(place: Place, sources: Mapping[str, str]) -> Iterator[tuple[Pat
         for name, text in sources.items():
             target = copy / name
             target.unlink(missing_ok=True)
-            target.write_text(text, "utf-8")
+            target.write_bytes(encoded(text))
         yield (
             ours,
             Place(

@@ -114,15 +114,15 @@ def write_whole(place: Path, text: str) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def replace_text(place: Path, text: str) -> None:
-    """Replace the text of a file that is there, whole or not at all; its mode stays.
+def replace_whole(place: Path, content: bytes) -> None:
+    """Replace the content of a file that is there, whole or not at all; its mode stays.
 
     Raises:
         OSError: it cannot be written; what was there before is still there.
     """
     scratch = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
-        scratch.write_text(text, "utf-8", newline="")
+        scratch.write_bytes(content)
         shutil.copymode(place, scratch)
         scratch.replace(place)
     finally:

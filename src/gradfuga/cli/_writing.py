@@ -10,7 +10,8 @@ import typer
 
 from .._messages import _
 from .._types import Safety
-from ._places import replace_text
+from ..patch.encoding import decoded, encoded
+from ._places import replace_whole
 from ._voice import say
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def write_source(tried: Trial, *, unsafe: bool) -> bool:
         say(_("Nothing is written: {why}").format(why=why))
         return False
     for file in tried.sources:
-        replace_text(Path(file.path), file.after)
+        replace_whole(Path(file.path), encoded(file.after))
         say(_("Written: {place}").format(place=file.path))
     return True
 
@@ -38,8 +39,8 @@ def _why_not(tried: Trial, *, unsafe: bool) -> str:
         return _("no change of the source is proven.")
     for file in tried.sources:
         try:
-            now = Path(file.path).read_bytes().decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            now = decoded(Path(file.path).read_bytes())
+        except (OSError, UnicodeDecodeError, SyntaxError) as error:
             return f"{file.path}: {error}"
         if now != file.before:
             return _("'{place}' has changed since it was read. Apply the diff by hand.").format(

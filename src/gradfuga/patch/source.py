@@ -101,8 +101,9 @@ def patch_source(
         >>> patch_source("o = SGD(p, lr=0.5)\n", "a.py", [change]).source
         'o = SGD(p, lr=0.05)\n'
     """
+    mark = "\ufeff" if source.startswith("\ufeff") else ""  # LibCST takes it off
     try:
-        module = cst.parse_module(source)
+        module = cst.parse_module(source.removeprefix(mark))
     except cst.ParserSyntaxError:
         why = _("The file cannot be read as Python.")
         return Patch(source, "", (), tuple((edit, why) for edit in edits))
@@ -120,9 +121,8 @@ def patch_source(
         module = _behind_imports(module, "".join(dict.fromkeys(helpers)))
     if placed:
         module = _with_torch(module)
-    return Patch(
-        module.code, unified(source, module.code, filename), tuple(placed), tuple(unplaced)
-    )
+    text = mark + module.code
+    return Patch(text, unified(source, text, filename), tuple(placed), tuple(unplaced))
 
 
 def _place(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from rich.text import Text
 from .._messages import _, _n
 from .._types import Safety
 from ..experiment import Arm, ArmKind, Trial
+from ..patch.encoding import encoding_of
 from . import _words as words
 from .text import NARROWEST, WIDEST
 
@@ -35,8 +37,17 @@ def write_trial(trial: Trial, stream: TextIO, *, width: int | None = None) -> No
     encoding = stream.encoding or "utf-8"
     terminal = stream.isatty()
     unicode = terminal and encoding.lower().startswith("utf")
-    text = render_trial(trial, width=width, color=terminal, unicode=unicode)
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    above, below = _around_diff(trial, width, color=terminal, unicode=unicode)
+    diff = _diff(trial.diff, color=terminal)
+    raw = getattr(stream, "buffer", None)  # a stream of bytes behind, which a StringIO has not
+    if terminal or raw is None or not diff:
+        stream.write(f"{above}{diff}{below}".encode(encoding, "backslashreplace").decode(encoding))
+        return
+    stream.write(above.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+    raw.write(raw_diff(trial))
+    raw.flush()
+    stream.write(below.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def render_trial(
@@ -50,10 +61,29 @@ def render_trial(
         color: write escape codes for colour.
         unicode: draw curves and rules with characters beyond ASCII.
     """
+    above, below = _around_diff(trial, width, color=color, unicode=unicode)
+    return f"{above}{_diff(trial.diff, color=color)}{below}"
+
+
+def raw_diff(trial: Trial) -> bytes:
+    """Return the diff, with an empty line behind, in the encodings of the files that it changes.
+
+    `git apply` compares bytes: a context line of a Latin-1 file has to be Latin-1.
+    """
+    found = b""
+    for file in trial.sources:
+        *names, changes = file.diff.split("\n", 2)
+        found += os.fsencode("".join(f"{name}\n" for name in names))
+        found += changes.encode(encoding_of(file.before), "surrogateescape")
+    return (found or trial.diff.encode("utf-8", "surrogateescape")) + b"\n"
+
+
+def _around_diff(trial: Trial, width: int | None, *, color: bool, unicode: bool) -> tuple[str, str]:
+    """Return the text above the diff and below."""
     columns = max(NARROWEST, width or min(shutil.get_terminal_size().columns, WIDEST))
     above = _rendered(_parts(trial, unicode=unicode), columns, color=color)
     below = _rendered([Padding(Text(cost_line(trial), "dim"), (0, 0, 0, 2))], columns, color=color)
-    return f"{above}{_diff(trial.diff, color=color)}{below}"
+    return above, below
 
 
 def _rendered(parts: Iterable[RenderableType], columns: int, *, color: bool) -> str:
