@@ -248,6 +248,14 @@ def test_the_clipping_bound_is_raised_by_what_it_takes_away():
     assert told.kind == "advise"
 
 
+def test_a_layer_that_uses_up_the_bound_is_clipped_apart_and_not_let_loose():
+    seen = sick(("clipped_away", 1.0), evidence=(reading("clip_coefficient", 2e-6, 1.0),))
+    loud = replace(seen.findings[0], paths=("gate",))
+    (told,) = BY_CODE["RX020"].prescribe(replace(seen, findings=(loud,)))
+    assert told.kind == "advise"
+    assert "'gate' apart" in sentence(told)
+
+
 def test_weights_are_connected_in_the_way_in_which_they_are_held_back():
     cut = edits("RX015", ("disconnected", 1.0))
     still = edits("RX015", ("frozen", 1.0))

@@ -11,7 +11,7 @@ import torch
 from .._types import Kind
 from .joined import AnyOptimizer
 from .naming import Names
-from .norms import Measured, joint, norms
+from .norms import Measured, is_zero, joint, norms
 from .parameters import (
     Before,
     SeenGradient,
@@ -27,6 +27,7 @@ from .rounding import swallowed_shares
 from .scaling import Scaled, unscaled
 
 _FLOAT32_BYTES = 4
+_CLIPPED = 0.999  # what rounding takes is no clipping
 
 Column = Sequence[Measured | None]  # a value for each parameter, None where it has none
 Columns = Mapping[tuple[Kind, str], Column]
@@ -112,6 +113,13 @@ def _seen_peak(seen: SeenGradient | None, scaled: Scaled | None) -> Measured | N
     return None if seen is None or seen.peak is None else unscaled(seen.peak, scaled)
 
 
+def _left(given: Measured | None, seen: Measured | None) -> Measured | None:
+    """Return what clipping left of one parameter's gradient, None where there was none."""
+    if given is None or seen is None or is_zero(seen):
+        return None
+    return given / seen
+
+
 @final
 class ParameterRows:
     """Records the parameter tier; remembers the names of its rows from sample to sample."""
@@ -149,6 +157,12 @@ class ParameterRows:
         if clipped and 0.0 < whole < float("inf"):
             share = joint(tier.given) / whole
             self._recorder.add(step, "optimizer", Kind.WEIGHT_GRAD, "clip_coefficient", share)
+            if share < _CLIPPED:
+                left = [
+                    _left(given, seen)
+                    for given, seen in zip(tier.given, tier.unclipped, strict=True)
+                ]
+                self._column(step, Kind.WEIGHT_GRAD, "clip_coefficient", left)
         if aged and whole > 0.0:
             share = joint(tier.stale) / whole
             self._recorder.add(step, "optimizer", Kind.WEIGHT_GRAD, "stale", share)

@@ -12,6 +12,7 @@ from .._types import Kind
 from ..flow import FlowGraph, OpRole
 from .build import REACH_LIMIT, lowest_reach
 from .case import Case
+from .clipping import kept_by_clipping
 from .passage import cut_off
 from .progress import FALLING_Z, block_means, mann_kendall
 
@@ -180,8 +181,8 @@ def training_share(case: Case) -> float:
 
 def clipped_away(case: Case) -> bool:
     """Whether clipping leaves less than a hundredth of the gradient on most samples."""
-    values = case.readings.series("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient")[1]
-    return bool(values.size) and float(np.median(values)) < CLIPPED_AWAY
+    values = kept_by_clipping(case)
+    return bool(values) and float(np.median(values)) < CLIPPED_AWAY
 
 
 def unreached_share(case: Case) -> float:

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from .._types import Kind
+from .clipping import kept_by_clipping
 from .conditions import LEAVES_CHANCE, NOBODY_FED, half_turned, nobody_fed
 
 if TYPE_CHECKING:
@@ -178,8 +179,7 @@ def _adagrad(case: Case) -> Toll | None:
 
 def _clipping(case: Case) -> Toll | None:
     """What clipping leaves of the gradient, for optimizers that do not divide by its size."""
-    values = case.readings.series("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient")[1].tolist()
-    kept = min(1.0, _median(values))
+    kept = min(1.0, _median(kept_by_clipping(case)))
     if not math.isfinite(kept) or case.readings.paths(Kind.UPDATE, "attenuation"):
         return None
     return Toll(Taker.CLIPPING, kept, _restored(case, kept))

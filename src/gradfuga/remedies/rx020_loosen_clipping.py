@@ -1,7 +1,8 @@
 """Clip outliers only.
 
 What it changes
-    ``max_norm`` of the clipping goes to the usual norm of the gradient or a few times that.
+    ``max_norm`` of the clipping goes to the usual norm of the gradient or a few times that. Where
+    a few layers use up the bound, they are to be clipped apart from the others instead.
 
 Why it helps
     Ordinary steps keep their length; only the rare long one is cut.
@@ -49,6 +50,13 @@ class RaiseClippingBound(AbstractRemedy):
         """Return the edit with the factor that is missing, in one digit."""
         if not named(diagnosis, self.treats):
             return ()
+        blamed = (finding for finding in diagnosis.findings if finding.cause in self.treats)
+        loud = tuple(path for finding in blamed for path in finding.paths)
+        if loud:  # a looser bound would let them loose, too
+            apart = _(
+                "Clip '{layer}' apart: one clip_grad_norm_ for its parameters, one for all others."
+            )
+            return tuple(Advise(apart.format(layer=layer)) for layer in loud)
         seen = evidence_of(diagnosis, "clipped_away", "clip_coefficient")
         if not seen or not 0.0 < seen[0].observed < 1.0:
             return (Advise(_("Raise max_norm to the usual norm of the gradient.")),)

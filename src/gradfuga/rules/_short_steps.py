@@ -21,8 +21,9 @@ def clip_coefficient(case: Case) -> float:
     """
     if case.readings.paths(Kind.UPDATE, "attenuation"):
         return 1.0
-    values = case.readings.series("optimizer", Kind.WEIGHT_GRAD, "clip_coefficient")[1]
-    factor = median(values.tolist())
+    from ..analysis.clipping import kept_by_clipping  # noqa: PLC0415 (analysis loads numpy)
+
+    factor = median(kept_by_clipping(case))
     return min(1.0, max(factor, _LEAST)) if math.isfinite(factor) else 1.0
 
 
