@@ -13,6 +13,7 @@ from pathlib import Path
 from gradfuga._trial.workers import LocalPool
 
 from .cell import Cell, evaluate
+from .methods import METHODS
 from .subjects import ROOT, subjects
 from .table import markdown
 
@@ -23,6 +24,7 @@ def main() -> None:
     """Evaluate cell after cell, a line each; what has been evaluated before is taken again."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.repair", description=__doc__)
     parser.add_argument("--members", nargs="+", help="names; all where left out")
+    parser.add_argument("--methods", nargs="+", help="names of methods; all where left out")
     parser.add_argument("--sick", action="store_true", help="leave the healthy ones out")
     parser.add_argument("--seeds", type=int, default=1, help="seeds of each subject")
     parser.add_argument("--minutes", type=float, default=600.0, help="begin nothing after that")
@@ -30,6 +32,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()
 
+    methods = [m for m in METHODS if options.methods is None or m.name in options.methods]
     options.cells.parent.mkdir(parents=True, exist_ok=True)
     known = _read(options.cells)
     end = time.monotonic() + 60.0 * options.minutes
@@ -44,7 +47,7 @@ def main() -> None:
                 if (subject.name, seed) in known or time.monotonic() > end:
                     continue
                 began = time.monotonic()
-                cell = known[subject.name, seed] = evaluate(subject, seed, pool)
+                cell = known[subject.name, seed] = evaluate(subject, seed, pool, methods)
                 with options.cells.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(cell.plain()) + "\n")
                 print(f"{subject.name} {seed}: {time.monotonic() - began:.0f} s", flush=True)

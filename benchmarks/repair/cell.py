@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,8 +90,10 @@ class Cell:
         return cls(**raw, results=tuple(Result(**each) for each in results))  # type: ignore[arg-type]
 
 
-def evaluate(subject: Subject, seed: int, pool: AbstractPool) -> Cell:
-    """Diagnose a subject, and let every method look for a treatment if it is sick."""
+def evaluate(
+    subject: Subject, seed: int, pool: AbstractPool, methods: Sequence[Method] = METHODS
+) -> Cell:
+    """Diagnose a subject, and let each of `methods` look for a treatment if it is sick."""
     with TemporaryDirectory(prefix="gradfuga-repair-") as folder:
         place = Place.of(FILE, subject.place(Path(folder) / "user"))
         diagnosis, readings, training = _observed(place, pool)
@@ -108,7 +110,7 @@ def evaluate(subject: Subject, seed: int, pool: AbstractPool) -> Cell:
         wanted = _fresh(judge.arms([control], FRESH, steps))
         results = [
             _result(method, draw, wanted, judge, like, shared, subject, diagnosis, readings)
-            for method in METHODS
+            for method in methods
             for draw in range(method.draws)
         ]
         untreated = _fresh(judge.arms([UNTREATED], FRESH, steps))

@@ -13,6 +13,7 @@ from .cell import BUDGET, FRESH, PAIRS, Cell
 from .methods import METHODS
 
 OURS = METHODS[0].name
+_ALL = {method.name for method in METHODS}
 _RESAMPLES = 10_000
 Costs = Mapping[str, Mapping[str, float]]  # method, subject: mean trainings; BUDGET where in vain
 
@@ -56,7 +57,10 @@ def _median(rows: np.ndarray) -> np.ndarray:
 
 
 def summary(cells: Sequence[Cell]) -> list[str]:
-    """Return the table with one row a method."""
+    """Return the table with one row a method, over the cells that all methods have looked at."""
+    cells = [cell for cell in cells if {each.method for each in cell.results} == _ALL]
+    if not cells:
+        return []
     spent = costs(cells)
     ours = spent[OURS]
     names = sorted(ours)
@@ -88,7 +92,8 @@ def summary(cells: Sequence[Cell]) -> list[str]:
 def by_subject(cells: Sequence[Cell]) -> list[str]:
     """Return the table with one row a sick subject: shares repaired and mean trainings."""
     spent = costs(cells)
-    methods = [method.name for method in METHODS]
+    looked = {each.method for cell in cells for each in cell.results}
+    methods = [method.name for method in METHODS if method.name in looked]
     lines = [
         f"| subject | verdict | untreated | control | {' | '.join(methods)} | its treatment |",
         "|---|---|---:|---:|" + "---:|" * len(methods) + "---|",
@@ -99,7 +104,8 @@ def by_subject(cells: Sequence[Cell]) -> list[str]:
         tries = []
         for method in methods:
             hits, count = share(own, method)
-            tries.append(f"{hits / count:.2g} in {spent[method][name]:.1f}" if hits else "-")
+            tried = f"{hits / count:.2g} in {spent[method][name]:.1f}" if hits else "-"
+            tries.append(tried if count else "")
         treatments = dict.fromkeys(
             each.treatment for c in own for each in c.results if each.method == OURS
         )
@@ -124,6 +130,18 @@ def missed(cells: Sequence[Cell]) -> list[str]:
     return found
 
 
+def ours(cells: Sequence[Cell]) -> str:
+    """Return how many gradfuga repairs, in one sentence for each severity."""
+    said = []
+    for severity in ("fatal", "serious", "mild", "none"):
+        own = [cell for cell in cells if cell.severity == severity]
+        hits, count = share(own, OURS)
+        if count:
+            low, high = wilson(round(hits), round(count))
+            said.append(f"{hits:.3g} of {count:.0f} {severity} ({low:.2f} to {high:.2f})")
+    return f"gradfuga repairs {', '.join(said)}, by the severity that it finds itself."
+
+
 def markdown(cells: Sequence[Cell]) -> str:
     """Return the page."""
     sick = [cell for cell in cells if cell.sick]
@@ -145,6 +163,8 @@ def markdown(cells: Sequence[Cell]) -> str:
             f"{len(FRESH)} seeds that no method has seen, the treated script makes at least .8 of "
             "the progress of the control, which is the same training with the smallest fix, as its "
             "label says.",
+            "",
+            ours(sick),
             "",
             *summary(sick),
             "",

@@ -61,7 +61,7 @@ CASES = (
         ),
         result=r"test accuracy ([\d.]+)%",
         unit="test accuracy, %",
-        budget="150steps",
+        budget="300steps",
     ),
     Case(
         script="translation",
