@@ -33,13 +33,14 @@ def draw(module: nn.Module, edit: Initialize) -> None:
     """Draw the weight of one layer as `edit` says; its bias becomes zero."""
     weight = module.weight
     assert isinstance(weight, Tensor)
-    _fill(weight, edit, *fans(module, weight))
+    fill(weight, edit, *fans(module, weight))
     bias = module._parameters.get("bias")  # noqa: SLF001
     if bias is not None:
         bias.zero_()
 
 
-def _fill(weight: Tensor, edit: Initialize, fan_in: float, fan_out: float) -> None:
+def fill(weight: Tensor, edit: Initialize, fan_in: float, fan_out: float) -> None:
+    """Draw a weight in place: each of its outputs sums over `fan_in` inputs."""
     gain = edit.gain
     match edit.scheme:
         case _ if gain == 0.0:
@@ -71,7 +72,7 @@ def draw_recurrent(module: nn.Module, edit: Initialize) -> None:
     """Draw the hidden-to-hidden weights gate by gate; the biases of a plain RNN go to zero."""
     for blocks in _stacked(module, "weight_hh"):
         for block in blocks:
-            _fill(block, edit, float(block.shape[1]), float(block.shape[0]))
+            fill(block, edit, float(block.shape[1]), float(block.shape[0]))
     if _GATES[type(module).__name__] == 1:
         for blocks in _stacked(module, "bias"):
             blocks[0].zero_()

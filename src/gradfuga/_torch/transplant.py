@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .._edits import Edit, LoosenClipping, SetLayerRates, SetPrecision, UseLogits
 from .._messages import _
 from .clipping import Clippings
+from .loose_tensors import LooseTensors
 from .loss_surgery import LogitLoss, bfloat16_autocast, scaled_backward
 from .naming import names_of, variables
 from .optimizer_surgery import ON_OPTIMIZER, Group, edit_optimizer, successors
@@ -123,7 +124,8 @@ class Transplant:
         if groups is None:
             original(optimizer, params, defaults)  # torch says what is wrong with them
             return
-        tops, name = _owners([p for group in groups for p in _tensors(group)])
+        parameters = [p for group in groups for p in _tensors(group)]
+        tops, name = _owners(parameters)
         if self.model and name != self.model:
             original(optimizer, groups, defaults)
             return
@@ -142,6 +144,8 @@ class Transplant:
             _forget_names(groups)
         successors(groups, operation.replaced, operation.joined)
         original(optimizer, groups, defaults)
+        if not tops:
+            self._edit_loosely(optimizer, parameters, operation)
         for edit in self._inside:
             if isinstance(edit, ON_OPTIMIZER):
                 if any(edit_optimizer(optimizer, e, m) for e, m in _each(tops, edit)):
@@ -150,6 +154,21 @@ class Transplant:
                     operation.left.append((edit, _("The optimizer has no such option.")))
         self._optimizers.append(optimizer)
         self.operations.append(operation)
+
+    def _edit_loosely(
+        self, optimizer: Optimizer, parameters: Sequence[Tensor], operation: Operation
+    ) -> None:
+        """Edit a network without modules where its weights are used, from now on."""
+        loose = LooseTensors(_named(parameters), self._inside, operation.done.append)
+        if loose:
+            self._stack.enter_context(loose)
+            optimizer.register_step_post_hook(lambda *_: loose.stepped())
+
+
+def _named(parameters: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the parameters by all of their names."""
+    names = names_of(parameters, [])
+    return {name: p for p in parameters for name in names.parameters[id(p)]}
 
 
 def _anywhere(edit: Edit) -> Edit:
