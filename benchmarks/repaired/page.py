@@ -112,6 +112,7 @@ def write(case: Case, found: Repaired) -> Path:
     if found.repaired is not None:
         lines.append(f"| patched | {found.repaired.result:g} | {found.repaired.said['verdict']} |")
     lines += ["", f"![loss and gradient, as it is and repaired]({picture})", "", *_tried(trial)]
+    lines += [*(f"* {note}" for note in trial["notes"]), ""] if trial["notes"] else []
     if trial["diff"]:
         lines += ["The patch:", "", "```diff", trial["diff"].rstrip("\n"), "```", ""]
     lines += ["Made by", "", "```bash", f"python -m benchmarks.repaired {case.script}", "```", ""]

@@ -9,6 +9,7 @@ from scipy import stats
 
 from gradfuga._trial.decision import (
     WORTHWHILE,
+    beats,
     better,
     compare,
     enough,
@@ -72,6 +73,15 @@ def test_a_gain_must_be_worthwhile_with_its_whole_interval():
     assert not better(Comparison(1.0, (gain, 2.0), 0.01, 5))
     assert better(Comparison(1.0, (math.nextafter(gain, 1.0), 2.0), 0.01, 5))
     assert not better(None)
+
+
+def test_a_control_is_better_beyond_chance_and_by_what_is_worthwhile():
+    winner = arm("w", 0.83, 0.80, 0.86)
+    assert beats(compare(winner, arm("c", 0.97, 0.97, 0.96)))
+    assert not better(compare(winner, arm("c", 0.97, 0.97, 0.96)))
+    assert not beats(compare(winner, arm("c", 0.99, 0.60, 0.99)))  # may be chance
+    assert not beats(compare(winner, arm("c", 0.86, 0.83, 0.89)))  # hardly more
+    assert not beats(None)
 
 
 def test_a_treatment_that_only_fails_less_does_not_learn():

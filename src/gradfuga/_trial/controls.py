@@ -11,7 +11,7 @@ from typing import final
 from .._messages import _
 from ..experiment import Arm, ArmKind, Treatment
 from .bench import UNTREATED, Bench
-from .decision import as_good, better, compare, learns
+from .decision import as_good, beats, better, compare, learns
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class Controls:
             [arm] = self.bench.arms([blind], self.seeds, self.steps)
             if arm.failed:
                 continue  # it says nothing: the next one is drawn
-            if not better(compare(held.winner, arm)) or not learns(arm):
+            if not beats(compare(held.winner, arm)) or not learns(arm):
                 held.controls.append(replace(arm, treatment=replace(blind, kind=ArmKind.RANDOM)))
                 return
             if not blind.lasting or not better(compare(self.untreated, arm)):

@@ -50,6 +50,19 @@ def better(comparison: Comparison | None) -> bool:
     return comparison is not None and comparison.interval[0] > WORTHWHILE
 
 
+def beats(comparison: Comparison | None) -> bool:
+    """Whether a control is better than the winner: beyond chance, and by what is worthwhile.
+
+    Less than is asked of a treatment, whose whole interval has to be worthwhile: here it is the
+    winner that has to show something.
+    """
+    return (
+        comparison is not None
+        and comparison.interval[0] > 0.0
+        and comparison.difference > WORTHWHILE
+    )
+
+
 def learns(arm: Arm) -> bool:
     """Whether a treated arm does more than guess, where its progress is known."""
     return not arm.failed and (not all(run.known for run in arm.runs) or arm.score > WORTHWHILE)
