@@ -45,7 +45,7 @@ def prediction():
 def test_a_plain_loss_is_read_as_its_node_is(name):
     loss = PLAIN[name](prediction())
     quick = read_plain(loss.grad_fn, loss.item())
-    full = read_term(loss.grad_fn, torch.ones((), dtype=torch.float64), ())
+    full = read_term(loss.grad_fn, torch.ones((), dtype=torch.float64))
     assert quick is not None
     assert full is not None
     assert quick.family == full.family

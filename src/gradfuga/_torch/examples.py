@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from .loss import LossTerm
-from .spies import RootCall
 
 _MOST_EXAMPLES = 1024
 _PER_SAMPLE = 128
@@ -39,19 +38,24 @@ class ExampleBook:
     _family: str = ""
     _samples: int = 0
 
-    def add(self, calls: Sequence[RootCall], term: LossTerm) -> None:
-        """Take some rows of a sampled batch: other rows at every sample."""
+    def add(self, given: Sequence[Tensor], term: LossTerm) -> None:
+        """Take some rows of a sampled batch: other rows at every sample.
+
+        Args:
+            given: what went into the model.
+            term: the loss, with its targets.
+        """
         if sum(len(t) for t in self._targets) >= _MOST_EXAMPLES or term.target.dim() == 0:
             return
-        given = [
-            x for call in calls for x in call.inputs if x.dim() > 0 and x.layout is torch.strided
-        ]
+        given = [x for x in given if x.dim() > 0 and x.layout is torch.strided]
         target, family = term.target, term.family
         text = next((x for x in given if _is_text(x, target)), None)
         if family == "classes" and text is not None:
             given, target, family = [text], target.reshape(text.shape), "language"
         inputs = next((x for x in given if len(x) == len(target)), None)
-        if inputs is None or family == "robust" or (self._family and self._family != family):
+        if inputs is None or family not in FAMILIES:
+            return
+        if self._family and self._family != family:
             return
         if family == "classes" and (target.dim() > 1 or target.is_floating_point()):
             return  # an image of labels for each example: no cheap reference

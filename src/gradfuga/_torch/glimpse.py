@@ -13,6 +13,7 @@ from ..flow import base_name
 from .loss import LossTerm, read_term
 from .norms import Measured
 from .plain_loss import read_plain
+from .residuals import read_residual
 from .vocabulary import is_native
 
 # Losses that are one node, which keeps its target; reduced by themselves, or by what follows.
@@ -27,6 +28,8 @@ _WHOLE = frozenset(
         "HuberLoss",
     }
 )
+# Differences that a script squares or takes the size of: the prediction is worked out again.
+_WRITTEN_OUT = frozenset({"Pow", "Abs"})
 _SCALINGS = frozenset({"Mul", "Div", "Neg"})  # by accumulation steps, by a gradient scaler
 _MOST_SCALINGS = 3
 _REDUCTIONS = frozenset({"Mean", "Sum"})
@@ -71,12 +74,17 @@ def _term(root: Tensor, loss: Measured) -> LossTerm | None:
             node = _only(node)
     if _is_one_of(node, _REDUCTIONS):
         node = _only(node)
-    if node is None or not _is_one_of(node, _WHOLE):
+    if node is None or not _is_one_of(node, _WHOLE | _WRITTEN_OUT):
         return None
-    term = read_term(node, torch.ones((), dtype=torch.float64, device=root.device), ())
+    term = _read(node, torch.ones((), dtype=torch.float64, device=root.device))
     if term is None or node is root.grad_fn:
         return term
-    return read_term(node, torch.as_tensor(loss / term.value), ())
+    return _read(node, torch.as_tensor(loss / term.value))
+
+
+def _read(node: Node, gradient: Tensor) -> LossTerm | None:
+    written_out = _is_one_of(node, _WRITTEN_OUT)
+    return read_residual(node, gradient, ()) if written_out else read_term(node, gradient)
 
 
 def _is_one_of(node: Node | None, names: frozenset[str]) -> bool:

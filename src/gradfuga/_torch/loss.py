@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar, final
 
 import numpy as np
@@ -13,8 +13,7 @@ from torch.autograd.graph import Node
 
 from ..flow import base_name
 from .norms import Measured, settled
-from .sharding import whole
-from .spies import RootCall
+from .recovered import saved, unspread
 
 if TYPE_CHECKING:
     from ..readings import Floats
@@ -33,16 +32,20 @@ class LossTerm:
     """One term of the total loss, as a sampled backward pass showed it.
 
     Attributes:
-        family: "classes" (cross entropy), "binary", "squares" or "robust" (Huber, L1).
+        family: "classes" (cross entropy), "binary", "squares", "robust" (Huber, L1), "counts"
+            (Poisson) or "margin" (hinge).
         value: what the term adds to the total loss, 0-d.
         weight: what one unit of the mean elementwise loss adds to the total loss, 0-d.
         moments: sufficient statistics of the targets, for pooling over batches: class weights
-            `[K]`; count, sum and sum of squares by column `[3, K]`; for "robust" the number of
-            targets and the summed loss of their best constant `[2]`.
+            `[K]`, of the two answers `[2]` for "margin"; count, sum and sum of squares by column
+            `[3, K]`; for "robust" the number of targets and the summed loss of their best
+            constant `[2]`.
         target: the batch's targets, detached.
         least: what the term adds at the best possible prediction: the targets' own entropy where
             they are probabilities, such as grey values under binary cross entropy.
         losses: of every target, unreduced and shaped like `target`, where they were read.
+        power: to which the mean elementwise loss is taken: 0.5 for its square root. `weight` is
+            then what one unit of that power adds.
     """
 
     family: str
@@ -52,6 +55,7 @@ class LossTerm:
     target: Tensor
     least: Tensor | float = 0.0
     losses: Tensor | None = None
+    power: float = 1.0
 
 
 @final
@@ -91,7 +95,8 @@ def _on_host(moments: Tensor | Floats) -> Tensor | Floats:
 
 def _constant_loss(term: LossTerm, targets: Tensor | Floats, pool: Tensor | Floats) -> Measured:
     weight = settled(term.weight) if isinstance(term.weight, Tensor) else term.weight
-    loss = _best(term.family, targets, pool) * weight  # type: ignore[type-var]  # both are on one side
+    mean = _best(term.family, targets, pool)  # type: ignore[type-var]  # both are on one side
+    loss = mean**term.power * weight
     return loss if isinstance(loss, Tensor) else float(loss)
 
 
@@ -102,19 +107,26 @@ def _best(family: str, targets: Array, pool: Array) -> Measured:
         share = pool / (pool.sum() + _LEAST)
         loss = -(targets * _log(share)).sum() / (targets.sum() + _LEAST)
         return loss
+    if family == "margin":
+        loss = 2.0 * targets[pool.argmin()] / (targets.sum() + _LEAST)
+        return loss
     count = targets[0] + _LEAST
     if family == "robust":
         loss = targets[1] / count
         return loss
+    share = count / count.sum()  # of each column; weighted ones count by their weights
     best, mean = pool[1] / (pool[0] + _LEAST), targets[1] / count
+    if family == "counts":
+        loss = ((best - mean * _log(best)) * share).sum()
+        return loss
     if family == "binary":
         best = best.clip(0, 1)
-        loss = -(mean * _log(best) + (1 - mean) * _log(1 - best)).mean()
+        loss = -((mean * _log(best) + (1 - mean) * _log(1 - best)) * share).sum()
         return loss
     square = targets[2] / count
     variance = square - mean * mean
     varies = variance > _CONSTANT * square
-    loss = (variance * varies + (mean - best) ** 2).mean()
+    loss = ((variance * varies + (mean - best) ** 2) * share).sum()
     return loss
 
 
@@ -125,8 +137,19 @@ def _log(share: Array) -> Array:
     return log
 
 
-def read_term(node: Node, grad_output: Tensor, calls: Sequence[RootCall]) -> LossTerm | None:
-    """Return the loss term that `node` computes, None where it is not one we can read.
+def bent(term: LossTerm, power: float) -> LossTerm:
+    """Return `term` where the total holds that power of it, not the term itself.
+
+    As read, it is what the total falls by if the term does: of a power p that is p times as much.
+    """
+    if power == 1.0:
+        return term
+    mean, value = term.value / term.weight, term.value / power
+    return replace(term, value=value, weight=value / mean**power, power=power * term.power)
+
+
+def read_term(node: Node, grad_output: Tensor) -> LossTerm | None:
+    """Return the loss term that one of torch's own losses computes, None for other nodes.
 
     Runs in the node's hook, while its saved tensors are alive.
     """
@@ -139,48 +162,42 @@ def read_term(node: Node, grad_output: Tensor, calls: Sequence[RootCall]) -> Los
         "BinaryCrossEntropyWithLogits": _binary,
         "SmoothL1Loss": _squares,
         "HuberLoss": _squares,
-        "Gather": _picked,
-        "Index": _picked,
-        "Mul": _soft_classes,
     }.get(name)
-    if reader is not None:
-        return reader(node, grad_output.detach())
-    if name == "Pow":
-        return _residual(node, grad_output.detach(), calls)
-    return None
+    return None if reader is None else reader(node, grad_output.detach())
 
 
-def _saved(node: Node, name: str) -> Tensor | None:
-    try:
-        value = getattr(node, f"_saved_{name}", None)
-    except RuntimeError:  # changed in place, freed, or a checkpoint that unpacks only once
-        return None
-    here = whole(value) if isinstance(value, Tensor) else None
-    return here.detach() if here is not None else None
+def columns_of(target: Tensor, *, like: Tensor | None = None) -> Tensor:
+    """Return the targets as [N, K] in float64.
 
-
-def _columns(target: Tensor) -> Tensor:
-    """Return the targets as [N, K] in float64."""
+    A constant has as many numbers as the prediction `like` has columns, also where the prediction
+    is spread over several targets each.
+    """
     flat = target.to(torch.float64)
+    if (
+        like is not None
+        and like.numel() < flat.numel()
+        and (like.dim() <= 1 or like[0].numel() == 1)
+    ):
+        return flat.reshape(-1, 1)
     if flat.dim() <= 1 or flat[0].numel() > _MOST_COLUMNS:
         return flat.reshape(-1, 1)
     return flat.reshape(flat.shape[0], -1)
 
 
-def _moments(target: Tensor) -> Tensor:
-    columns = _columns(target)
+def _moments(target: Tensor, *, like: Tensor | None = None) -> Tensor:
+    columns = columns_of(target, like=like)
     count = torch.full_like(columns[0], columns.shape[0])
     return torch.stack([count, columns.sum(0), columns.square().sum(0)])
 
 
 def _classes(node: Node, gradient: Tensor) -> LossTerm | None:
-    log_p, target = _saved(node, "self"), _saved(node, "target")
+    log_p, target = saved(node, "self"), saved(node, "target")
     if log_p is None or target is None or log_p.dim() < 1 or target.numel() == 0:
         return None
     if log_p.dim() == 1:
         log_p, target = log_p[None], target.reshape(1)
     classes = log_p.shape[1]
-    weights = _saved(node, "weight")
+    weights = saved(node, "weight")
     weights = torch.ones(classes, device=log_p.device) if weights is None else weights
     weights = weights.to(torch.float64)
     ignored = target == int(getattr(node, "_saved_ignore_index", -100))
@@ -223,20 +240,24 @@ def _squares(node: Node, gradient: Tensor) -> LossTerm | None:
     sides = _sides(node)
     if sides is None:
         return None
-    prediction, target = _saved(node, sides[0]), _saved(node, sides[1])
+    prediction, target = saved(node, sides[0]), saved(node, sides[1])
     if prediction is None or target is None or target.numel() == 0:
         return None
     error = (prediction - target).to(torch.float64)
     weight = _weight(node, gradient, error)
-    wanted = target.expand_as(error)
+    wanted, own = target.expand_as(error), unspread(prediction)
     name = base_name(node.name())
     if name == "MseLoss":
         value = error.square().mean() * weight
-        return LossTerm("squares", value, weight, _moments(wanted), target)
+        return LossTerm("squares", value, weight, _moments(wanted, like=own), target)
     knee = float(getattr(node, "_saved_beta", getattr(node, "_saved_delta", 1.0)) or 1.0)
     scale = 1.0 / knee if name == "SmoothL1Loss" else 1.0
     value = scale * _huber(error, knee).mean() * weight
-    moments = _robust_moments(wanted.to(torch.float64), knee, scale)
+    moments = robust_moments(
+        columns_of(wanted, like=own),
+        lambda apart: scale * _huber(apart, knee),
+        lambda apart: knee / apart.clamp_min(knee),
+    )
     return LossTerm("robust", value, weight, moments, target)
 
 
@@ -245,21 +266,27 @@ def _huber(error: Tensor, knee: float) -> Tensor:
     return torch.where(size < knee, 0.5 * size.square(), knee * (size - 0.5 * knee))
 
 
-def _robust_moments(target: Tensor, knee: float, scale: float) -> Tensor:
+def robust_moments(
+    target: Tensor, loss: Callable[[Tensor], Tensor], weight: Callable[[Tensor], Tensor] | None
+) -> Tensor:
     """Return the number of targets and the summed loss of their best constant, `[2]`.
 
-    The constant by iterated reweighting, from the median on (Huber 1964).
+    Args:
+        target: `[N, K]`; a constant for each column.
+        loss: of a difference.
+        weight: that the difference has in a reweighted mean; None where the median is best. The
+            constant by iterated reweighting, from the median on (Huber 1964).
     """
-    best = target.median()
-    for _ in range(_REWEIGHTINGS):
-        weights = knee / (target - best).abs().clamp_min(knee)
-        best = (weights * target).sum() / weights.sum()
-    loss = scale * _huber(target - best, knee).sum()
-    return torch.stack([torch.full_like(loss, target.numel()), loss])
+    best = target.median(0).values
+    for _ in range(_REWEIGHTINGS if weight is not None else 0):
+        weights = weight((target - best).abs())  # type: ignore[misc]  # not None
+        best = (weights * target).sum(0) / weights.sum(0).clamp_min(_LEAST)
+    total = loss((target - best).abs()).sum()
+    return torch.stack([torch.full_like(total, target.numel()), total])
 
 
 def _binary(node: Node, gradient: Tensor) -> LossTerm | None:
-    prediction, target = _saved(node, "self"), _saved(node, "target")
+    prediction, target = saved(node, "self"), saved(node, "target")
     if prediction is None or target is None or target.numel() == 0:
         return None
     prediction, truth = prediction.to(torch.float64), target.to(torch.float64)
@@ -275,85 +302,3 @@ def _binary(node: Node, gradient: Tensor) -> LossTerm | None:
     least = entropy.mean().neg() * weight
     value = each.mean() * weight
     return LossTerm("binary", value, weight, _moments(truth), target, least=least)
-
-
-def _log_softmax_below(node: Node, *, slot: int = 0) -> Node | None:
-    inputs = node.next_functions
-    below = inputs[slot][0] if slot < len(inputs) else None
-    if below is not None and base_name(below.name()) == "LogSoftmax":
-        return below
-    return None
-
-
-def _picked(node: Node, gradient: Tensor) -> LossTerm | None:
-    """Cross entropy written by hand: log-probabilities picked at the labels."""
-    below = _log_softmax_below(node)
-    log_p = _saved(below, "result") if below is not None else None
-    if log_p is None or log_p.dim() != 2:  # noqa: PLR2004 ([N, K])
-        return None
-    if base_name(node.name()) == "Gather":
-        labels = _saved(node, "index")
-    else:
-        indices = getattr(node, "_saved_indices", ())
-        given = [each for each in indices if isinstance(each, Tensor)]
-        labels = given[-1].detach() if len(given) == 2 else None  # noqa: PLR2004 (rows, labels)
-    if labels is None or labels.dtype != torch.int64 or labels.numel() != log_p.shape[0]:
-        return None
-    labels = labels.reshape(-1)
-    classes = log_p.shape[1]
-    losses = -log_p.gather(1, labels[:, None]).squeeze(1).to(torch.float64)
-    share = -gradient.to(torch.float64).reshape(-1)
-    counts = torch.bincount(labels, minlength=classes).to(torch.float64)
-    return LossTerm("classes", (share * losses).sum(), share.sum(), counts, labels)
-
-
-def _soft_classes(node: Node, gradient: Tensor) -> LossTerm | None:
-    """Cross entropy against probabilities: they multiply the log-probabilities."""
-    below, truth = _log_softmax_below(node), _saved(node, "other")
-    if below is None:  # the probabilities stand on the left
-        below, truth = _log_softmax_below(node, slot=1), _saved(node, "self")
-    log_p = _saved(below, "result") if below is not None else None
-    if log_p is None or truth is None or truth.shape != log_p.shape or log_p.dim() != 2:  # noqa: PLR2004
-        return None
-    weighted = truth * gradient.neg()
-    value = (weighted * log_p).sum(dtype=torch.float64).neg()
-    weight = weighted.sum(dtype=torch.float64)
-    least = (weighted * truth.clamp_min(1e-30).log()).sum(dtype=torch.float64).neg()
-    counts = truth.sum(0, dtype=torch.float64)
-    return LossTerm("classes", value, weight, counts, truth, least=least)
-
-
-def _residual(node: Node, gradient: Tensor, calls: Sequence[RootCall]) -> LossTerm | None:
-    """Squared error written by hand: `(prediction - target) ** 2`."""
-    residual, power = _saved(node, "self"), getattr(node, "_saved_exponent", None)
-    below = node.next_functions[0][0]
-    if residual is None or residual.numel() == 0 or below is None:
-        return None
-    if power != 2 or base_name(below.name()) != "Sub":  # noqa: PLR2004
-        return None
-    inputs = [child for child, _ in below.next_functions]
-    slot = 0 if inputs[0] is not None else 1
-    if len(inputs) == 2 and all(child is not None for child in inputs):  # noqa: PLR2004
-        return None
-    prediction = _output_of(inputs[slot], residual, calls)
-    if prediction is None:
-        return None
-    target = prediction - residual if slot == 0 else prediction + residual
-    share = gradient.to(torch.float64)
-    weight = share.sum()
-    value = (share * residual.to(torch.float64).square()).sum()
-    return LossTerm("squares", value, weight, _moments(target), target)
-
-
-def _output_of(node: Node | None, like: Tensor, calls: Sequence[RootCall]) -> Tensor | None:
-    """Return the model output that `node`, or a reshaping of it, produced."""
-    for _ in range(4):
-        if node is None:
-            return None
-        number = node._sequence_nr()  # noqa: SLF001
-        for call in calls:
-            for sequence, value in call.outputs:
-                if sequence == number and value.numel() == like.numel():
-                    return value.reshape(like.shape)
-        node = node.next_functions[0][0] if node.next_functions else None
-    return None

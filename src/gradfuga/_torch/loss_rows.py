@@ -22,6 +22,8 @@ from .tape import TapeRecord
 
 # A float32 loss has 7 digits: a smaller rest is the rounding of a sum, not a part of the loss.
 _ROUNDING = 1e-6
+# The targets' entropy is worked out from gradients, to five digits.
+_DIVERGENCE = 1e-4
 
 
 @final
@@ -67,9 +69,12 @@ class LossRows:
         unread = total - seen
         if abs(unread) < _ROUNDING * abs(total):
             unread = 0.0
+        floor = unread + least
+        # a divergence is the cross entropy less the targets' own: known, though no term says it
+        told = least > 0.0 and abs(floor) < _DIVERGENCE * least
         self._recorder.add(step, "loss", Kind.LOSS, "baseline", unread + baseline)
-        self._recorder.add(step, "loss", Kind.LOSS, "unread", unread)
-        self._recorder.add(step, "loss", Kind.LOSS, "floor", unread + least)
+        self._recorder.add(step, "loss", Kind.LOSS, "unread", 0.0 if told else unread)
+        self._recorder.add(step, "loss", Kind.LOSS, "floor", floor)
         self._recorder.add(step, "loss", Kind.LOSS, "gain", gain)
         if len(record.terms) > 1 and not record.curves:
             return None

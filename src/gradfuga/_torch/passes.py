@@ -15,8 +15,9 @@ from ..flow import OpRole
 from .glimpse import Glimpse
 from .handed import Wanted
 from .norms import Measured, dense
+from .outputs import outputs_of
 from .parameters import SeenGradient
-from .tape import TapeRecord, added, outputs_of
+from .tape import TapeRecord, added
 from .walk import Walk
 
 _OURS, _FRAMES = 3, 8  # frames between `backward` and `site_of`; how many beyond tell a place
@@ -140,6 +141,7 @@ def _joined(records: Sequence[TapeRecord]) -> TapeRecord:
         calls=calls,
         read_sources=all(record.read_sources for record in records),
         outputs=outputs_of(path, calls),
+        inputs=tuple({id(x): x for record in records for x in record.inputs}.values()),
         loss=_sum([loss for loss in losses if loss is not None]) if None not in losses else None,
         gradient={},
         edges={},

@@ -14,11 +14,14 @@ from torch.autograd.graph import Node
 from torch.utils.hooks import RemovableHandle
 
 from .._contracts import AbstractStatistic, NodeView
-from ..flow import OpRole, base_name
+from ..flow import base_name
 from .chains import find_chains
+from .fed import fed
 from .lags import LagCurve
-from .loss import LossTerm, read_term
+from .loss import LossTerm
+from .loss_reader import LossReader
 from .norms import Measured, norm
+from .outputs import following_of, inside_of, outputs_of
 from .parameters import SeenGradient, see_gradients
 from .parts import Parts
 from .quiet import quiet_ops
@@ -26,22 +29,10 @@ from .rerun import RecurrentCall
 from .sharding import gathered, local, whole
 from .spies import RootCall, Span
 from .target_losses import target_losses
-from .vocabulary import MATCHED_OUTPUTS, is_native
+from .vocabulary import is_native
 from .walk import Walk, walk
 
-_STOPS = frozenset(
-    {
-        OpRole.LINEAR,
-        OpRole.EMBEDDING,
-        OpRole.RECURRENT,
-        OpRole.ATTENTION,
-        OpRole.ACTIVATION,
-        OpRole.NORMALIZATION,
-        OpRole.OPAQUE,
-    }
-)
-_LAYERS = frozenset({OpRole.LINEAR, OpRole.EMBEDDING, OpRole.RECURRENT, OpRole.NORMALIZATION})
-_SQUASHING = frozenset({"Sigmoid", "Tanh", "Softmax"})
+_TERMS = "the reading of the loss's terms"
 
 
 @dataclass
@@ -58,7 +49,7 @@ class TapeRecord:
         parameters: the reached parameters; `weight_gradient` their |gradient| right after this
             backward pass (unscaled by any clipping), `stale` its norms just before it,
             by identity.
-        forward: spans and calls of the forward pass.
+        inputs: the data that went into the model.
         read_sources: whether the nodes carry tracebacks.
         curves: the gradient against the lag in every recurrence, where it was probed.
         read: at how many time steps the loss reads a recurrent layer's output directly, by
@@ -70,6 +61,7 @@ class TapeRecord:
     calls: tuple[RootCall, ...]
     read_sources: bool
     outputs: tuple[int, ...]
+    inputs: tuple[Tensor, ...] = ()
     loss: Measured | None = None
     gradient: dict[int, Measured] = field(default_factory=dict)
     edges: dict[tuple[int, int], Measured] = field(default_factory=dict)
@@ -115,6 +107,7 @@ class Tape:
             calls=tuple(calls),
             read_sources=read_sources,
             outputs=outputs_of(path, calls),
+            inputs=tuple(x for call in calls for x in call.data) or fed(path),
         )
         self._statistics = statistics
         self._parts = parts
@@ -130,9 +123,10 @@ class Tape:
             if consumers[producer] > 1:
                 self._shared.setdefault(consumer, []).append(slot)
         outputs = set(self.record.outputs)
-        inside = outputs | _inside(outputs, _following(path), len(path.nodes))
+        inside = outputs | inside_of(outputs, following_of(path), len(path.nodes))
         parameters = path.parameters
         self.chains = find_chains(path, _names(calls))
+        self._losses = LossReader(path, frozenset(inside), self.record.calls)
         quiet = quiet_ops(path, self.chains) & inside - outputs
         self.record.parameters = parameters
         self.record.stale = {key: seen.norm for key, seen in see_gradients(parameters).items()}
@@ -208,12 +202,7 @@ class Tape:
                 record.edges[place, slot] = norm(gradient)
         if not is_native(node.name()):
             return  # a user's own function may have any name and save anything
-        if above_output:
-            term = read_term(node, present[0], record.calls)
-            if term is not None and record.curves:  # what a memory reaches shows target by target
-                term = replace(term, losses=target_losses(node))
-            if term is not None:
-                record.terms[place] = term
+        self._read_loss(place, node, present[0])
         for statistic in self._statistics.get(base_name(node.name()), ()):
             if above_output and not statistic.of_the_loss:
                 continue
@@ -234,6 +223,19 @@ class Tape:
                 continue
             if measured:
                 record.statistics[place] = {**record.statistics.get(place, {}), **measured}
+
+    def _read_loss(self, place: int, node: Node, gradient: Tensor) -> None:
+        if not self._parts.work(_TERMS):
+            return
+        try:
+            term = self._losses.read(place, gradient)
+        except Exception as error:  # noqa: BLE001 (costs the baseline, not the step's gradients)
+            self._parts.fail(_TERMS, error)
+            return
+        if term is not None and self.record.curves:  # what a memory reaches shows by target
+            term = replace(term, losses=target_losses(node))
+        if term is not None:
+            self.record.terms[place] = term
 
 
 def _names(calls: Sequence[RootCall]) -> dict[int, str]:
@@ -291,104 +293,3 @@ def added(one: Measured | None, other: Measured) -> Measured:
         return math.hypot(one, other)
     both = torch.stack([torch.as_tensor(one), torch.as_tensor(other)])
     return norm(both)
-
-
-def _following(path: Walk) -> dict[int, list[int]]:
-    following: dict[int, list[int]] = {}
-    for consumer, _, producer in path.edges:
-        following.setdefault(consumer, []).append(producer)
-    return following
-
-
-def outputs_of(path: Walk, calls: Sequence[RootCall]) -> tuple[int, ...]:
-    """Return the ops whose outputs are the model's output.
-
-    Those are the tensors that calls from outside returned and that no other of them depends on;
-    without any, the first ops that a network is made of on the way down from the loss.
-    """
-    made_by = {node._sequence_nr(): place for place, node in enumerate(path.nodes)}  # noqa: SLF001
-    returned = {
-        made_by[number]
-        for call in calls
-        for number, value in call.outputs
-        if number in made_by and value.numel() > 1 and made_by[number] not in path.roots
-    }
-    following = _following(path)
-    consumers: dict[int, list[int]] = {}
-    for consumer, _, producer in path.edges:
-        consumers.setdefault(producer, []).append(consumer)
-    if returned:
-        outermost = _outermost(returned, following, len(path.nodes))
-        inside = _inside(outermost, following, len(path.nodes))
-        # what a script computes on the way from the model's output to the loss is the loss's,
-        # except for layers and for a squashed output (`mse_loss(torch.sigmoid(model(x)), y)`)
-        missed = {
-            place
-            for place in _frontier(path, following, stop_at=outermost | inside)
-            if path.roles[place] in _LAYERS or base_name(path.nodes[place].name()) in _SQUASHING
-        }
-        found = sorted(_outermost(outermost | missed, following, len(path.nodes)))
-    else:
-        found = sorted(_frontier(path, following, stop_at=set()))
-    peeled = [_peel(path, place, following, consumers) for place in found]
-    return tuple(dict.fromkeys(peeled))
-
-
-def _inside(places: set[int], following: Mapping[int, list[int]], count: int) -> set[int]:
-    """Return the ops that the gradient at `places` goes on to."""
-    inside: set[int] = set()
-    for place in range(count):
-        if place in places or place in inside:
-            inside.update(following.get(place, ()))
-    return inside
-
-
-def _outermost(places: set[int], following: Mapping[int, list[int]], count: int) -> set[int]:
-    """Return those of `places` that lie below no other."""
-    return places - _inside(places, following, count)
-
-
-def _frontier(path: Walk, following: Mapping[int, list[int]], stop_at: set[int]) -> set[int]:
-    """Return the first network ops below the loss that do not lie below `stop_at`."""
-    found: set[int] = set()
-    stack, seen = list(path.roots), set(path.roots)
-    while stack:
-        place = stack.pop()
-        if place in stop_at:
-            continue
-        # a sum may hold parameters too (a weight penalty): that makes it no part of the network
-        if path.roles[place] in _STOPS:
-            found.add(place)
-            continue
-        for producer in following.get(place, ()):
-            if producer not in seen:
-                seen.add(producer)
-                stack.append(producer)
-    return found
-
-
-def _peel(
-    path: Walk,
-    place: int,
-    following: Mapping[int, list[int]],
-    consumers: Mapping[int, list[int]],
-) -> int:
-    """Step below an output op that belongs to its loss: a log-softmax, a sigmoid under BCE."""
-    for _ in range(3):
-        name = base_name(path.nodes[place].name())
-        above = {base_name(path.nodes[c].name()) for c in consumers.get(place, ())}
-        matched = any(name in MATCHED_OUTPUTS.get(loss, ()) for loss in above)
-        moved = name in {"Squeeze", "View", "ReshapeAlias", "Unsqueeze", "Select"}
-        probability = name in {"LogSoftmax"} or (name == "Softmax" and "Log" in above)
-        next_ops = following.get(place, [])
-        if (matched or probability) and len(next_ops) == 1:
-            return next_ops[0]
-        if moved and len(next_ops) == 1:
-            below = base_name(path.nodes[next_ops[0]].name())
-            if below in {"Sigmoid", "LogSoftmax"} and any(
-                below in MATCHED_OUTPUTS.get(loss, ()) for loss in above
-            ):
-                deeper = following.get(next_ops[0], [])
-                return deeper[0] if len(deeper) == 1 else place
-        return place
-    return place

@@ -94,11 +94,11 @@ class TapeRows:
             self._parts.fail(part, error)
 
     def _write_inputs(self, step: int, record: TapeRecord) -> None:
-        given = [x for call in record.calls for x in call.data if x.is_floating_point()]
+        given = [x for x in record.inputs if x.is_floating_point()]
         if given and step < _CHECKED_INPUTS:
             broken = sum(torch.count_nonzero(~torch.isfinite(dense(x))) for x in given)
             self._recorder.add(step, "input", Kind.ACTIVATION, "nonfinite", broken)
-        rows = [x for call in record.calls for x in call.data if x.layout is torch.strided]
+        rows = [x for x in record.inputs if x.layout is torch.strided]
         rows = [x for x in rows if x.dim() > 0]
         if step < _CHECKED_INPUTS and any(len(x) > 1 for x in rows):
             varying = sum(_varying(x) for x in rows)
@@ -133,7 +133,7 @@ class TapeRows:
     ) -> None:
         term = self.losses.write(step, record, graph, scaled)
         if term is not None:
-            self._apart(_EXAMPLES, lambda: self.book.add(record.calls, term))
+            self._apart(_EXAMPLES, lambda: self.book.add(record.inputs, term))
 
 
 def _varying(x: Tensor) -> Tensor:
