@@ -83,6 +83,7 @@ _CAUSES_OF = {
 _DECIDES = {
     Why.NONFINITE_DATA: ("data_or_labels",),
     Why.CONSTANT_DATA: ("data_or_labels",),
+    Why.CROSSED: ("data_or_labels",),
     Why.PROBABILITIES: ("saturated_output",),
     Why.DECAYED: ("weight_decay_too_strong",),
     Why.NOT_TRAINED: ("disconnected", "frozen"),

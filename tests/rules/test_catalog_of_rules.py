@@ -66,7 +66,8 @@ def test_a_rules_thresholds_are_fields_that_print_and_compare(rule):
 def test_every_cause_has_one_rule_but_those_that_come_about_in_several_ways():
     """A slope that closes is read off the account, a softmax too many off the graph; a format's
     range is left below or above; steps are short by a rate, a schedule, or Adagrad's sum; weights
-    start too small or at nothing; a branch is too strong for its skip by itself or once normed."""
+    start too small or at nothing; a branch is too strong for its skip by itself or once normed;
+    labels are not the inputs' own by themselves, or by their shape."""
     causes = [rule.cause for rule in RULES if rule.cause]
     twice = {cause for cause in causes if causes.count(cause) > 1}
     assert twice == {
@@ -75,6 +76,7 @@ def test_every_cause_has_one_rule_but_those_that_come_about_in_several_ways():
         "learning_rate_too_low",
         "small_init",
         "unscaled_residual",
+        "data_or_labels",
     }
 
 

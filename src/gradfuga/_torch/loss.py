@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from ..flow import base_name
+from .crossing import Crossing, crossing
 from .norms import Measured, settled
 from .recovered import saved, unspread
 
@@ -46,6 +47,7 @@ class LossTerm:
         losses: of every target, unreduced and shaped like `target`, where they were read.
         power: to which the mean elementwise loss is taken: 0.5 for its square root. `weight` is
             then what one unit of that power adds.
+        crossed: shapes that broadcasting has crossed, each prediction against all targets.
     """
 
     family: str
@@ -56,6 +58,7 @@ class LossTerm:
     least: Tensor | float = 0.0
     losses: Tensor | None = None
     power: float = 1.0
+    crossed: Crossing | None = None
 
 
 @final
@@ -246,10 +249,12 @@ def _squares(node: Node, gradient: Tensor) -> LossTerm | None:
     error = (prediction - target).to(torch.float64)
     weight = _weight(node, gradient, error)
     wanted, own = target.expand_as(error), unspread(prediction)
+    crossed = crossing(own, wanted)
     name = base_name(node.name())
     if name == "MseLoss":
         value = error.square().mean() * weight
-        return LossTerm("squares", value, weight, _moments(wanted, like=own), target)
+        moments = _moments(wanted, like=own)
+        return LossTerm("squares", value, weight, moments, target, crossed=crossed)
     knee = float(getattr(node, "_saved_beta", getattr(node, "_saved_delta", 1.0)) or 1.0)
     scale = 1.0 / knee if name == "SmoothL1Loss" else 1.0
     value = scale * _huber(error, knee).mean() * weight
@@ -258,7 +263,7 @@ def _squares(node: Node, gradient: Tensor) -> LossTerm | None:
         lambda apart: scale * _huber(apart, knee),
         lambda apart: knee / apart.clamp_min(knee),
     )
-    return LossTerm("robust", value, weight, moments, target)
+    return LossTerm("robust", value, weight, moments, target, crossed=crossed)
 
 
 def _huber(error: Tensor, knee: float) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .._types import Kind
 from ..flow import FlowGraph
+from .crossing import Crossing
 from .glimpse import Glimpse, is_due
 from .joined_terms import joined_term
 from .loss import LossTerm, TargetPool
@@ -55,6 +56,8 @@ class LossRows:
         for place, term in record.terms.items():
             path = graph.ops[place].path
             value = float(term.value) / scale
+            if term.crossed is not None:
+                self._write_crossed(step, path, term.crossed)
             if not math.isfinite(value):
                 self._write_broken_targets(step, term)
                 continue  # its gradient broke, not the loss: left to the part that is not read
@@ -79,6 +82,12 @@ class LossRows:
         if len(record.terms) > 1 and not record.curves:
             return None
         return joined_term(record.terms, record.walk)
+
+    def _write_crossed(self, step: int, path: str, crossed: Crossing) -> None:
+        for axis, size in enumerate(crossed.prediction):
+            self._recorder.add(step, path, Kind.LOSS, f"prediction_size.{axis}", float(size))
+        for axis, size in enumerate(crossed.target):
+            self._recorder.add(step, path, Kind.LOSS, f"target_size.{axis}", float(size))
 
     def write_glimpse(
         self, step: int, glimpses: Iterable[Glimpse | None], scaled: Scaled | None

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from ..flow import base_name
+from .crossing import crossing
 from .loss import LossTerm, columns_of, robust_moments
 from .norms import Measured
-from .recovered import RESHAPED, factor_of, saved, shape_of, value_of
+from .recovered import RESHAPED, factor_of, saved, shape_of, unspread, value_of
 from .spies import RootCall
 
 _MOST_SCALINGS = 6  # ops between a difference and the function of it
@@ -93,6 +94,7 @@ def _subtraction(
     prediction = value_of(inputs[learning[0]], calls)
     if prediction is None:
         return None
+    prediction = unspread(prediction)  # torch's own losses expand before they subtract
     first = (learning[0] == 0) != (name == "Rsub")  # prediction - target, or target - prediction
     wide, apart = prediction.to(torch.float64), given.to(torch.float64)
     target = wide - apart if first else wide + apart
@@ -165,7 +167,7 @@ def read_residual(node: Node, gradient: Tensor, calls: Sequence[RootCall]) -> Lo
     factor = found.factor if isinstance(found.factor, float) else found.factor.to(torch.float64)
     share = gradient.to(torch.float64)
     share = share.reshape(apart.shape) if share.numel() == apart.numel() else share
-    wanted = found.in_columns(found.target)
+    wanted, crossed = found.in_columns(found.target), crossing(found.prediction, found.target)
     if name == "LinalgVectorNorm":
         return _euclidean(node, found, apart * factor, share, wanted)
     robust = {"Abs": _ABSOLUTE, "Log": _LOG_COSH}.get(name)
@@ -180,10 +182,11 @@ def read_residual(node: Node, gradient: Tensor, calls: Sequence[RootCall]) -> Lo
         moments = torch.stack(
             [even.sum(0), (even * wanted).sum(0), (even * wanted.square()).sum(0)]
         )
-        return LossTerm("squares", value, total, moments, found.target)
+        return LossTerm("squares", value, total, moments, found.target, crossed=crossed)
     value = (share * robust.loss(size)).sum()
     moments = robust_moments(wanted * abs(float(factor)), robust.loss, robust.weight)
-    return LossTerm("robust", value, share.expand_as(size).sum(), moments, found.target)
+    total = share.expand_as(size).sum()
+    return LossTerm("robust", value, total, moments, found.target, crossed=crossed)
 
 
 def _euclidean(

@@ -40,6 +40,7 @@ from .conditions import (
     waiting_reach,
     weights_decayed,
 )
+from .crossed import crossed_targets
 from .remembering import along_depth, expands, memory_of, opened
 from .tolls import TENTH, held_back
 
@@ -78,6 +79,7 @@ class Why(Enum):
     KILLED = "killed"
     WORSE = "worse"
     DECAYED = "decayed"
+    CROSSED = "crossed"
     PROBABILITIES = "probabilities"
     FLOWS = "flows"
     NOTHING_FOUND = "nothing_found"
@@ -132,6 +134,9 @@ def judge(case: Case) -> Judgement:
         return _weak(case)
     if case.progress.known and constant_inputs(case) and case.total_steps >= FEWEST_STEPS:
         return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.CONSTANT_DATA)
+    crossed = case.progress.known and crossed_targets(case) is not None
+    if crossed and case.total_steps >= FEWEST_STEPS:
+        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.CROSSED)
     idle = training_share(case) < HALF_OF_THE_MODEL
     learns = not case.progress.known and clear_fall(case)
     if idle and case.total_steps >= FEWEST_STEPS and not learns:

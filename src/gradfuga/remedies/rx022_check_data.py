@@ -2,7 +2,8 @@
 
 What it changes
     Nothing in the model. Some batches are looked at right before they go into it, with their
-    targets, and a small set is learned by heart.
+    targets, and a small set is learned by heart. Targets that broadcasting holds against all
+    predictions get the predictions' shape.
 
 Why it helps
     Shuffled labels, a wrong column, an augmentation that goes too far and NaN values are seen
@@ -33,6 +34,8 @@ from .._messages import _
 from .._types import Diagnosis
 from ._where import named
 
+_CROSSED = "FLW006"  # no look at the data shows what broadcasting makes of it
+
 
 @final
 class CheckData(AbstractRemedy):
@@ -52,6 +55,9 @@ class CheckData(AbstractRemedy):
         """Return two looks at the data."""
         if not named(diagnosis, self.treats):
             return ()
+        if any(finding.code == _CROSSED for finding in diagnosis.findings):
+            shape = _("Give the targets the shape of the predictions before the loss: {code}")
+            return (Advise(shape.format(code="y = y.view_as(prediction)")),)
         look = _(
             "Look at ten examples with their targets right before the model sees them: {code}"
         ).format(code="print(x[:10], y[:10], torch.isfinite(x).all())")
