@@ -103,8 +103,19 @@ def test_a_loss_of_several_parts_is_left_to_the_samples():
     assert glimpse(several, several.item()) is None
     masked = (F.mse_loss(model(x), x, reduction="none") * torch.rand(8, 3)).mean()
     assert glimpse(masked, masked.item()) is None
-    by_hand = (model(x) - x).square().mean()
-    assert glimpse(by_hand, by_hand.item()) is None
+    two = (model(x) - x).square().mean() + (model(x) - x).abs().mean()
+    assert glimpse(two, two.item()) is None
+
+
+@pytest.mark.parametrize("reduce", [torch.mean, torch.sum])
+def test_a_difference_that_a_script_squares_is_seen(reduce):
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3))
+    loss = reduce((model(x) - x).square()) / 4
+    found = glimpse(loss, loss.item())
+    assert found is not None
+    assert float(found.term.value) == pytest.approx(loss.item(), rel=1e-6)
+    assert torch.allclose(found.term.target, x.double(), atol=1e-6)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

@@ -80,7 +80,8 @@ def read_classes(log_p: Tensor, weights: Tensor, axis: int = -1) -> LossTerm:
     shares = clean.to(torch.float64) / each.clamp_min(_TINY).unsqueeze(-1)
     least = -(clean * torch.log(shares.clamp_min(_TINY))).sum(dtype=torch.float64)
     counts = clean.sum(0, dtype=torch.float64) / total.clamp_min(_TINY) * len(each)
-    target = labels if log_p.is_cpu and bool(hard.all()) else shares
+    # a gradient that is no number says nothing about the targets
+    target = labels if log_p.is_cpu and bool(hard.all()) else shares.nan_to_num()
     known = torch.where(sound & sums, value, torch.full_like(value, torch.nan))
     return LossTerm("classes", known, total, counts, target, least=least)
 
@@ -120,7 +121,7 @@ def read_binary(log_p: Tensor, log_q: Tensor, yes: Tensor, no: Tensor) -> LossTe
         [weights.sum(0), (weights * columns).sum(0), (weights * columns.square()).sum(0)]
     )
     known = torch.where(sound, value, torch.full_like(value, torch.nan))
-    return LossTerm("binary", known, each.sum(), moments, target.float(), least=least)
+    return LossTerm("binary", known, each.sum(), moments, target.float().nan_to_num(), least=least)
 
 
 def read_counts(log_rate: Tensor, share: Tensor, wanted: Tensor) -> LossTerm:
@@ -141,7 +142,7 @@ def read_counts(log_rate: Tensor, share: Tensor, wanted: Tensor) -> LossTerm:
     moments = torch.stack([weights.sum(0), (weights * columns).sum(0)])
     low = (count >= -_CLOSE * count.abs().amax()).all()
     known = torch.where(low, value, torch.full_like(value, torch.nan))
-    return LossTerm("counts", known, share.sum(), moments, count, least=least)
+    return LossTerm("counts", known, share.sum(), moments, count.nan_to_num(), least=least)
 
 
 def _product(weights: Tensor, logs: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from ..flow import OpRole
+from .breakage import Breakage
 from .glimpse import Glimpse
 from .handed import Wanted
 from .norms import Measured, dense
@@ -36,6 +37,7 @@ class Entry:
         gradients: of the parameters that the tape did not read, after the pass.
         ours: the seconds that our own code took.
         glimpsed: the loss's targets, now and then, of a step that is not sampled.
+        broken: what made the loss no number, where it is none.
         taken_by: optimizers that have stepped on it.
         begins: trainings whose gradients were empty when it began, after an earlier pass.
         wanted: what was asked for, where it was `torch.autograd.grad`.
@@ -47,6 +49,7 @@ class Entry:
     gradients: Mapping[int, SeenGradient] = field(default_factory=dict)
     ours: float = 0.0
     glimpsed: Glimpse | None = None
+    broken: Breakage | None = None
     taken_by: list[int] = field(default_factory=list)
     begins: frozenset[int] = frozenset()
     wanted: Wanted | None = None

@@ -98,6 +98,8 @@ def _subtraction(
     first = (learning[0] == 0) != (name == "Rsub")  # prediction - target, or target - prediction
     wide, apart = prediction.to(torch.float64), given.to(torch.float64)
     target = wide - apart if first else wide + apart
+    # of a prediction that is no number nothing can be worked out
+    target = torch.where(torch.isfinite(wide), target, torch.zeros_like(target))
     noise = _ROUNDING * torch.maximum(wide.square().mean(), apart.square().mean())
     target = torch.where(target.var(unbiased=False) <= noise, target.mean(), target)
     return Residual(prediction, target, factor, node, _own_shape(inputs[learning[0]], prediction))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._contracts import AbstractStatistic
+from .breakage import BreakSearch
 from .closures import StepArguments, with_closure_seen
 from .glimpse import glimpse
 from .hand_steps import HandSteps
@@ -68,6 +69,7 @@ class Strand:
         self._entries: list[Entry] = []
         self._turns = Turns()
         self._time = TimeProbe()
+        self._breaks = BreakSearch(parts)
         self._several = False  # whether more than one optimizer steps now, observed or not
         self._alone: Training | None = None  # the one whose optimizer steps now, where it is one
         self._others = False  # whether one steps that is not observed
@@ -161,6 +163,7 @@ class Strand:
                 self._stepped = False
             roots = roots_of(args, kwargs) if wanted is None else wanted.roots
             entry = Entry(loss_of(roots), site_of(roots), wanted=wanted)
+            entry.broken = self._breaks.seek(roots, entry.loss)
             if self._entries:
                 entry.begins = frozenset(
                     id(each) for each in self._mine if are_empty(each.live_parameters())

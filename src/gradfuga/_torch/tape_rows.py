@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import final
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from .._types import Kind
 from ..flow import FlowGraph, OpRole
+from .backward_break import broken_backward
+from .breakage import Breakage
 from .examples import ExampleBook
 from .loss_rows import LossRows
 from .naming import Names, build_graph
@@ -25,6 +28,7 @@ _WEIGHT_STATISTICS = frozenset({"scale"})
 _MOST_GRAPHS = 8  # a model whose graph changes at every step is renamed each time, not stored
 _TERMS, _INPUTS = "the reading of the loss", "the reading of inputs"
 _EXAMPLES, _LAGS = "the gathering of examples", "the reading of time"
+_BREAKS = "the search for the first NaN"
 _CHECKED_INPUTS = 64  # steps whose inputs are checked for NaN; a broken pipeline shows at once
 
 # A compiled region that is fed with data alone is taken for the loss's own side of its weights.
@@ -76,9 +80,33 @@ class TapeRows:
             for statistic, number in measured.items():
                 kind = Kind.WEIGHT if statistic in _WEIGHT_STATISTICS else Kind.ACTIVATION
                 add(step, ops[place].path, kind, statistic, number)
+        self._apart(_BREAKS, lambda: self._write_backward_break(step, record, graph))
         self._apart(_TERMS, lambda: self._write_terms(step, record, graph, scaled))
         self._apart(_LAGS, lambda: self._write_curves(step, record, names))
         self._apart(_INPUTS, lambda: self._write_inputs(step, record))
+
+    def write_breaks(self, step: int, found: Iterable[Breakage | None], names: Names) -> None:
+        """Record where the first NaN or infinity of a step came from, and what went in there."""
+        for each in found:
+            if each is not None:
+                self._apart(_BREAKS, partial(self._write_break, step, each, names))
+
+    def _write_backward_break(self, step: int, record: TapeRecord, graph: FlowGraph) -> None:
+        place = broken_backward(record)
+        if place is not None:
+            self._recorder.add(step, graph.ops[place].path, Kind.ACTIVATION, "broken_backward", 1.0)
+
+    def _write_break(self, step: int, broken: Breakage, names: Names) -> None:
+        graph = self._graphs.get(broken.walk.signature)
+        if graph is None:  # this step runs other ops than those sampled: no source lines
+            graph = build_graph(broken.walk, names, (), (), {}, read_sources=False)
+        path = graph.ops[broken.place].path
+        self._recorder.add(step, path, Kind.ACTIVATION, f"broken_{broken.origin.value}", 1.0)
+        for name in ("low", "high", "largest"):
+            value = float(getattr(broken, name))
+            self._recorder.add(step, path, Kind.ACTIVATION, f"broken_{name}", value)
+        for place in broken.suspects:
+            self._recorder.add(step, graph.ops[place].path, Kind.ACTIVATION, "broken_suspect", 1.0)
 
     def _write_curves(self, step: int, record: TapeRecord, names: Names) -> None:
         write_curves(self._recorder, step, record.curves, names, record.read)

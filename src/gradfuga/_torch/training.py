@@ -193,6 +193,8 @@ class Training:
             self._source_tries += 1
             self._sampled.append(step)
             self._sampled = self.recorder.thin(self._sampled)
+        if self._names is not None:
+            self.tapes.write_breaks(step, [entry.broken for entry in entries], self._names)
         if self._team is not None and not sampled and step % AGREED_EVERY == 0:
             self._agree(step)
         if sampled or step % 64 == 0:

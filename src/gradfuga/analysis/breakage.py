@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._types import Kind
+from .broken import Broke, find_break
 from .build import REACH_LIMIT, highest_reach
 from .progress import survives
 
@@ -29,7 +30,7 @@ class BrokenData:
     """Data that are no finite numbers, at the latest when the loss broke.
 
     Attributes:
-        path: "input" or "target".
+        path: "input" or "target"; or the op that they entered, where only that is known.
         kind: of the rows that say so.
         step: the first one at which they were seen.
         count: of the values that are no finite numbers.
@@ -69,6 +70,9 @@ def broken_data(case: Case) -> BrokenData | None:
         for step, count in _counts(case.readings, path, kind):
             if count > 0 and step <= broken:
                 return BrokenData(path, kind, step, count)
+    origin = find_break(case)
+    if origin is not None and origin.how is Broke.CONSTANT and origin.step <= broken:
+        return BrokenData(origin.path, Kind.ACTIVATION, origin.step, 1.0)
     return None
 
 

@@ -35,7 +35,7 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "The loss or a gradient became NaN or infinite at step {broken}; the path of the "
             "gradient was sound at the start."
         ),
-        Why.NONFINITE_DATA: _("The data that goes into the model holds NaN or infinite values."),
+        Why.NONFINITE_DATA: _("The data or the targets hold NaN or infinite values."),
         Why.NONFINITE_SUDDEN: _(
             "The loss or a gradient became NaN or infinite at step {broken}, out of a training "
             "that was sound until then."

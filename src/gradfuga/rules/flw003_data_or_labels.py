@@ -118,13 +118,19 @@ class DataOrLabels(AbstractRule):
         return hungry or cut or never_zeroed(case) or bool(decay_wins(case))
 
     def _broken(self, data: BrokenData) -> Finding:
-        message = (
-            _("The targets hold NaN or infinite values at step {step}.")
-            if data.path == "target"
-            else _("The data that goes into the model holds NaN or infinite values at step {step}.")
+        texts = {
+            "input": _(
+                "The data that goes into the model holds NaN or infinite values at step {step}."
+            ),
+            "target": _("The targets hold NaN or infinite values at step {step}."),
+        }
+        # seen where it entered the graph: nothing there tells data from targets
+        text = texts.get(
+            data.path,
+            _("Data or targets that enter '{path}' hold NaN or infinite values at step {step}."),
         )
         return self._finding(
-            message.format(step=data.step),
+            text.format(step=data.step, path=data.path),
             Evidence(data.path, data.kind, "nonfinite", data.step, data.count, 0.0),
         )
 
