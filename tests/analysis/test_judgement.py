@@ -185,8 +185,7 @@ def test_each_reason_has_its_verdict(name):
 
 
 def test_every_reason_is_reached():
-    # tests/analysis/test_data_in_doubt.py, tests/rules/test_crossed_targets.py
-    apart = {Why.CONSTANT_DATA, Why.CROSSED}
+    apart = {Why.CONSTANT_DATA, Why.CROSSED}  # test_data_in_doubt.py, test_crossed_targets.py
     assert {expected.why for _, expected in EVERY_REASON.values()} | apart == set(Why)
 
 

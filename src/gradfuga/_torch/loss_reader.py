@@ -85,7 +85,7 @@ class LossReader:
         if place in self._summed:
             return self._beside(place, gradient)
         power = self._powers.ops[place]
-        if place in self._inside or power is None:
+        if place in self._inside or power is None or _is_empty(self._path.nodes[place]):
             return None
         node = self._path.nodes[place]
         term = self._term(place, node, gradient, power)
@@ -260,6 +260,12 @@ class LossReader:
             weights = _rounded(found.share * shares - gradient, found.share)
             term = read_classes(torch.log_softmax(found.logits, found.axis), weights, found.axis)
         return bent(term, found.power)
+
+
+def _is_empty(node: Node) -> bool:
+    """Whether an op takes the mean over an empty batch, or makes one."""
+    shapes = [shape_of(node), *(shape_of(child) for child in _learning(node))]
+    return any(0 in shape for shape in shapes if shape is not None)
 
 
 def _rounded(weights: Tensor, share: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from ..flow import OpRole
-from .breakage import Breakage
+from .first_nan import Breakage
 from .glimpse import Glimpse
 from .handed import Wanted
 from .norms import Measured, dense

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._contracts import AbstractStatistic
-from .breakage import BreakSearch
 from .closures import StepArguments, with_closure_seen
+from .first_nan import BreakSearch
 from .glimpse import glimpse
 from .hand_steps import HandSteps
 from .handed import Wanted

@@ -12,8 +12,8 @@ from torch import Tensor
 from .._types import Kind
 from ..flow import FlowGraph, OpRole
 from .backward_break import broken_backward
-from .breakage import Breakage
 from .examples import ExampleBook
+from .first_nan import Breakage
 from .loss_rows import LossRows
 from .naming import Names, build_graph
 from .norms import dense

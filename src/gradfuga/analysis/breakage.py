@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._types import Kind
-from .broken import Broke, find_break
 from .build import REACH_LIMIT, highest_reach
+from .first_nan import Broke, find_break
 from .progress import survives
 
 if TYPE_CHECKING:

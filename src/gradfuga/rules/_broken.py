@@ -9,8 +9,8 @@ from .._messages import _
 from ..flow import OpRole
 
 if TYPE_CHECKING:
-    from ..analysis.broken import Break
     from ..analysis.case import Case
+    from ..analysis.first_nan import Break
     from ..flow import Op
 
 _PRODUCTS = (OpRole.LINEAR, OpRole.RECURRENT, OpRole.ATTENTION)

@@ -38,8 +38,8 @@ from .._types import Evidence, Finding, Kind, Role, Severity
 from ._broken import place_of, what_would_tell
 
 if TYPE_CHECKING:
-    from ..analysis.broken import Break
     from ..analysis.case import Case
+    from ..analysis.first_nan import Break
 
 
 @final
@@ -58,7 +58,7 @@ class NonFinite(AbstractRule):
             broken_data,
             nonfinite_step,
         )
-        from ..analysis.broken import find_break  # noqa: PLC0415
+        from ..analysis.first_nan import find_break  # noqa: PLC0415
 
         step = nonfinite_step(case)
         if step is None:
