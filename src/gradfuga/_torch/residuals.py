@@ -139,7 +139,7 @@ def residual_of(node: Node, calls: Sequence[RootCall]) -> Residual | None:
     """Return the difference that a squared or absolute error is taken of."""
     given = _held(node)
     child = node.next_functions[0][0]
-    if given is None:
+    if given is None or given.numel() == 0:
         return None
     shape = shape_of(child) if child is not None else None
     return difference(child, given.reshape(shape) if shape is not None else given, calls)
