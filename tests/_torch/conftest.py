@@ -81,6 +81,22 @@ class Bench:
         assert launched == self.plain(*words)
         return launched
 
+    def same_fed(self, given: bytes, *words: str) -> Ending:
+        """Likewise, with `given` on standard input."""
+        endings = []
+        for entry in ([str(self.driver)], []):
+            done = subprocess.run(
+                [sys.executable, *entry, *words],
+                cwd=self.folder,
+                input=given,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            endings.append(Ending(done.returncode, done.stdout.decode(), done.stderr.decode()))
+        assert endings[0] == endings[1]
+        return endings[0]
+
 
 @pytest.fixture
 def bench(tmp_path):

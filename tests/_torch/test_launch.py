@@ -53,6 +53,25 @@ def test_a_compiled_file_runs(bench):
     assert bench.same("show.pyc").out.startswith("hi")
 
 
+def test_standard_input_runs_as_under_python(bench):
+    source = NAMESPACE.replace('"__loader__", ', "") + "print(repr(sys.stdin.read()))\n1 / 0\n"
+    for text in (source, "print(1)\nx = (\n", "print('\u00e9')\n"):
+        ending = bench.same_fed(text.encode(), "-", "a", "--json")
+        assert ending.code == ("\u00e9" not in text)
+    assert Program("-").name == "stdin"
+
+
+def test_a_terminal_is_no_script(monkeypatch):
+    class Terminal:
+        def isatty(self):
+            return True
+
+    for stdin in (Terminal(), None):
+        monkeypatch.setattr("sys.stdin", stdin)
+        with pytest.raises(UsageError, match=r"standard input after -, got a terminal"):
+            check(Program("-"))
+
+
 def test_safe_path_keeps_the_scripts_folder_off_the_path(bench):
     bench.write("show.py", "import sys; print(sys.path)")
     launched = bench.end("-P", str(bench.driver), "show.py")

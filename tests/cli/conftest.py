@@ -113,9 +113,11 @@ class Shell:
         path.write_text(dedent(source))
         return path
 
-    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, given: str | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
         entry = [str(self._driver)] if self._driver else ["-m", "gradfuga"]
-        return self._process(*entry, *words, **environment)
+        return self._process(*entry, *words, given=given, **environment)
 
     def gradfuga(self, *words: str, **environment: str) -> Ending:
         return self._ended(self.start(*words, **environment))
@@ -123,12 +125,14 @@ class Shell:
     def python(self, *words: str) -> Ending:
         return self._ended(self._process(*words))
 
-    def _process(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+    def _process(
+        self, *words: str, given: str | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, *words],
             cwd=self.folder,
             env={**self.environment, **environment},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

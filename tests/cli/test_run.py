@@ -316,12 +316,6 @@ def test_a_forked_child_that_ends_as_the_script_ends_prints_no_diagnosis(faked):
     assert "abandon" in faked.said
 
 
-def test_os_exit_leaves_nothing_behind_but_its_code(faked):
-    faked.write("train.py", TRAIN + "import os; sys.stdout.flush(); os._exit(6)")
-    ending = faked.gradfuga("run", "train.py")
-    assert (ending.code, ending.out) == (6, "trained []\n")
-
-
 def test_a_subprocess_of_the_script_is_left_alone(faked):
     faked.write(
         "train.py",

@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader, SourcelessFileLoader
+from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFileLoader
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import get_importer
@@ -29,10 +29,15 @@ from .launch_import import torch_import_told
 from .launch_signals import leave_by_keyboard_interrupt, termination_told
 from .launch_uncaught import print_uncaught
 
+_STDIN = "-"
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run: a file, folder or zip (`target`), or with `module` a dotted module name."""
+    """What to run: a file, folder or zip (`target`), or with `module` a dotted module name.
+
+    The target ``-`` is what standard input holds, as under ``python -``.
+    """
 
     target: str
     arguments: tuple[str, ...] = ()
@@ -41,7 +46,9 @@ class Program:
     @property
     def name(self) -> str:
         """A short name for folders and titles: the file's stem or the module's dotted name."""
-        return self.target if self.module else Path(os.path.abspath(self.target)).stem
+        if self.module:
+            return self.target
+        return "stdin" if self.target == _STDIN else Path(os.path.abspath(self.target)).stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,9 @@ def check(program: Program) -> None:
         _check_module(program.target)
         return
     target = program.target
+    if target == _STDIN:
+        _check_stdin()
+        return
     if not os.path.exists(target):
         raise UsageError(
             _("expected a training script"),
@@ -153,6 +163,11 @@ def _execute(program: Program) -> None:
         _put_first_on_path(os.getcwd())
         _run_module(program.target, is_name=True)
         return
+    if program.target == _STDIN:
+        _put_first_on_path("")
+        vars(main).update(__file__="<stdin>", __cached__=None, __loader__=BuiltinImporter)
+        exec(_compiled_stdin(), vars(main))  # noqa: S102 (to run it is the purpose)
+        return
     path = _absolute(program.target)
     if get_importer(path) is not None:
         _put_first_on_path(path, always=True)
@@ -179,6 +194,11 @@ def _compiled(path: str) -> CodeType:
     with io.open_code(path) as file:
         source = file.read()
     return compile(source, path, "exec", dont_inherit=True)
+
+
+def _compiled_stdin() -> CodeType:
+    source = sys.stdin.buffer.read()
+    return compile(source, "<stdin>", "exec", dont_inherit=True)
 
 
 def _absolute(target: str) -> str:
@@ -229,6 +249,16 @@ def _await_threads() -> None:
 def _waited_for() -> list[threading.Thread]:
     here = threading.current_thread()
     return [each for each in threading.enumerate() if not each.daemon and each is not here]
+
+
+def _check_stdin() -> None:
+    """Refuse a keyboard, and no standard input at all."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError(
+            _("expected a training script on standard input after -"),
+            _("got a terminal"),
+            _("Write gradfuga run - < train.py, or give the path of the file."),
+        )
 
 
 def _check_module(name: str) -> None:

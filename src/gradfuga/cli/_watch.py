@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, final
 
 from .._messages import _, language
 from .._torch.launch import Program, launch
+from .._torch.launch_exit import exit_told
 from .._torch.launch_signals import next_signal_kills, termination_told
 from ._delivery import Delivery, described
 from ._places import is_first_process, is_one_of_several, keep_out_of_git
@@ -43,7 +45,8 @@ def run_watched(
     """Run `program` observed, hand out the diagnosis, and leave as the program would have left."""
     watch = _Watch(program, cadence=cadence, folder=folder, delivery=delivery, lang=lang, lag=lag)
     with termination_told(watch.interrupted):  # also between the program's end and ours
-        outcome = launch(program, torch_imported=watch.attach, terminated=watch.interrupted)
+        with exit_told(watch.left):
+            outcome = launch(program, torch_imported=watch.attach, terminated=watch.interrupted)
         with next_signal_kills(but_one=is_one_of_several()):
             diagnosis = watch.conclude(interrupted=outcome.interrupted)
     if diagnosis is not None and not outcome.failed:
@@ -110,8 +113,29 @@ class _Watch:
         """Conclude because the process is about to be killed."""
         self.conclude(interrupted=True)
 
-    def conclude(self, *, interrupted: bool) -> Diagnosis | None:
-        """Stop observing, diagnose, and hand the diagnosis out, the first time it is called."""
+    def left(self) -> None:
+        """Conclude because the process is about to leave by `os._exit`.
+
+        A thread that ends the others by it, as watchdogs do, is not kept waiting by a diagnosis.
+        """
+        if threading.current_thread() is threading.main_thread():
+            with next_signal_kills():
+                self.conclude(interrupted=False, flush=False)
+        elif self._observer is not None and not self._concluded:
+            self._concluded = True
+            with suppress(Exception):
+                self._stop(self._observer, interrupted=True)
+            if is_first_process():
+                with language(self._lang):
+                    self._tell_folder()
+
+    def conclude(self, *, interrupted: bool, flush: bool = True) -> Diagnosis | None:
+        """Stop observing, diagnose, and hand the diagnosis out, the first time it is called.
+
+        Args:
+            interrupted: whether something else than the program's end ends it.
+            flush: write out what the program has printed before; without us it would be, too.
+        """
         if self._concluded:
             return None
         self._concluded = True
@@ -120,7 +144,7 @@ class _Watch:
                 with suppress(Exception):  # the first process tells
                     self._stop(self._observer, interrupted=interrupted)
             return None
-        if not interrupted:
+        if flush and not interrupted:
             with suppress(Exception):  # a broken pipe is the interpreter's to report, at its end
                 sys.stdout.flush()
         with language(self._lang):

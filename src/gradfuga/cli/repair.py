@@ -82,6 +82,12 @@ def repair(
     with language(lang):
         delivery = Delivery.checked(json=json, report=report, fail_on=None)
         _check(seeds, jobs)
+        if script == "-":
+            raise UsageError(
+                _("expected the path of a training script"),
+                _("got '-': standard input can be read once, and a trial runs the script often"),
+                _("Write it to a file, and give the path of that."),
+            )
         from .._trial import trial
 
         with _pool(ray, jobs) as pool:
