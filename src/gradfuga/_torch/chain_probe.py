@@ -1,8 +1,8 @@
 """Take the cotangent of one step back along a chain, node by node, beside the user's backward pass.
 
 Each node of the backward graph is a function of its gradient: called by hand it runs no hook,
-accumulates nothing, and frees nothing. Between two uses of the recurrent weight the gradients that
-wait for earlier ops are, together, the gradient at the joint state.
+accumulates nothing, and frees nothing. Where the fewest values cross from one step to the next, the
+gradients that wait for earlier ops are, together, the gradient at the joint state.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..flow import base_name
 from .chains import Chain
 from .lags import LagCurve, chosen_lags, summarize
 from .recurrent_steps import Floats
+from .state_cuts import StateCuts, find_cuts
 from .vocabulary import is_native
 from .walk import Walk
 
@@ -26,6 +27,7 @@ _MOST_STEPS = 512  # of longer chains the last ones
 _MOST_NODES = 40_000
 _RESCALE = 1e2  # beyond this factor the cotangent is brought back to one: fp16 ends at 6e-8
 _SEED = 20
+_SUMS = frozenset({"Add", "Sub", "Where"})  # a masked step keeps the whole state
 _FLAT_SLOPE = 0.0125  # of a sigmoid: 5 % of its steepest, as in `recurrent_steps`
 
 
@@ -46,24 +48,23 @@ def probe(walk: Walk, chain: Chain) -> LagCurve | None:
     following: dict[int, list[tuple[int, int]]] = {}
     for consumer, slot, producer in walk.edges:
         following.setdefault(consumer, []).append((slot, producer))
-    start = _state_before(chain, uses[-1], following, len(chain.uses))
-    if start is None:
+    cuts = find_cuts(walk, chain, uses, following, numbers)
+    if cuts is None:
         return None
-    first = numbers[uses[0]]
+    first, last = numbers[uses[0]], max(numbers[place] for place in cuts.start)
     inside = sorted(
         (
             place
             for place, depends in enumerate(chain.depends)
-            if depends and first <= numbers[place] <= numbers[start]
+            if depends and first <= numbers[place] <= last
         ),
         key=lambda place: -numbers[place],
     )
     if len(inside) > _MOST_NODES or not all(is_native(walk.nodes[p].name()) for p in inside):
         return None
-    cuts = [numbers[place] for place in reversed(uses[1:-1])]  # the state before each earlier use
     try:
         with np.errstate(all="ignore"):  # a gradient that explodes overflows, and inf says so
-            measured = _take_back(walk, chain, start, inside, cuts, numbers)
+            measured = _take_back(walk, cuts, inside, numbers)
     except (RuntimeError, TypeError, NotImplementedError):
         return None
     if measured is None:
@@ -78,7 +79,7 @@ def probe(walk: Walk, chain: Chain) -> LagCurve | None:
     if len(chain.uses) < chain.total:
         statistics["time_cut"] = float(len(chain.uses))
     statistics["read_steps"] = float(_read_steps(walk, chain, numbers[chain.uses[-1]]))
-    statistics.update(_gates(walk, inside, chain, following))
+    statistics.update(_gates(walk, inside, cuts.states, following))
     return LagCurve(
         id(chain.weight),
         backward=False,
@@ -106,34 +107,22 @@ def _read_steps(walk: Walk, chain: Chain, last: int) -> int:
     return 1 + len(early)
 
 
-def _state_before(
-    chain: Chain, use: int, following: dict[int, list[tuple[int, int]]], count: int
-) -> int | None:
-    """Return the op that made the state which the last use of the weight reads."""
-    made = [p for _, p in following.get(use, ()) if chain.depends[p] == count - 1]
-    return made[0] if made else None
-
-
 def _take_back(
-    walk: Walk,
-    chain: Chain,
-    start: int,
-    inside: Sequence[int],
-    cuts: Sequence[int],
-    numbers: Sequence[int],
+    walk: Walk, cuts: StateCuts, inside: Sequence[int], numbers: Sequence[int]
 ) -> tuple[Floats, Floats] | None:
     """Return the norms at the joint state and at the inputs for lags 1, 2, ..., `[K, N]`."""
     position = {node: place for place, node in enumerate(walk.nodes)}
-    waiting: dict[int, dict[int, Tensor]] = {start: {0: _cotangent(walk.nodes[start])}}
-    examples = waiting[start][0].shape[0] if waiting[start][0].dim() > 1 else 1
+    waiting = _cotangents(walk, cuts.start)
+    shapes = [held[0].shape for held in waiting.values()]
+    examples = shapes[0][0] if all(len(shape) > 1 for shape in shapes) else 1
     members = frozenset(inside)
     states: list[Floats] = []
     inputs: list[Floats] = []
     entered: Floats = np.zeros(examples)  # squares of what goes to ops outside of the recurrence
     scale = 0.0  # log of what the waiting gradients have been divided by
-    left = list(cuts)
+    left = list(cuts.after)
     for place in inside:
-        while left and numbers[place] < left[0]:
+        while left and numbers[place] <= left[0]:
             size = _norms([g for held in waiting.values() for g in held.values()], examples)
             states.append(size * np.exp(scale))
             inputs.append(np.sqrt(entered) * np.exp(scale))
@@ -172,14 +161,23 @@ def _take_back(
     return np.stack(states), np.stack(inputs)
 
 
-def _cotangent(node: Node) -> Tensor:
-    """Return a random cotangent at the node's first output, of norm 1 for each example."""
-    like = node._input_metadata[0]  # noqa: SLF001 (shape and dtype of its output)
+def _cotangents(walk: Walk, start: Sequence[int]) -> dict[int, dict[int, Tensor]]:
+    """Return a random cotangent at each op's first output, of joint norm 1 for each example."""
     generator = torch.Generator().manual_seed(_SEED)
-    value = torch.randn(tuple(like.shape), generator=generator, dtype=torch.float64)
-    flat = value.reshape(value.shape[0], -1) if value.dim() > 1 else value.reshape(1, -1)
-    unit: Tensor = flat / flat.norm(dim=1, keepdim=True)
-    return unit.reshape(value.shape).to(device=like.device, dtype=like.dtype)
+    drawn: dict[int, Tensor] = {}
+    for place in start:
+        shape = tuple(walk.nodes[place]._input_metadata[0].shape)  # noqa: SLF001
+        drawn[place] = torch.randn(shape, generator=generator, dtype=torch.float64)
+    rows = {value.shape[0] if value.dim() > 1 else 1 for value in drawn.values()}
+    count = rows.pop() if len(rows) == 1 else 1
+    flat = torch.cat([value.reshape(count, -1) for value in drawn.values()], dim=1)
+    norm = flat.norm(dim=1)
+    out: dict[int, dict[int, Tensor]] = {}
+    for place, value in drawn.items():
+        like = walk.nodes[place]._input_metadata[0]  # noqa: SLF001
+        unit = (value.reshape(count, -1) / norm[:, None]).reshape(value.shape)
+        out[place] = {0: unit.to(device=like.device, dtype=like.dtype)}
+    return out
 
 
 def _call(node: Node, held: dict[int, Tensor]) -> tuple[Tensor | None, ...]:
@@ -202,36 +200,46 @@ def _norms(gradients: Sequence[Tensor], examples: int) -> Floats:
 
 
 def _gates(
-    walk: Walk, inside: Sequence[int], chain: Chain, following: dict[int, list[tuple[int, int]]]
+    walk: Walk,
+    inside: Sequence[int],
+    states: frozenset[int],
+    following: dict[int, list[tuple[int, int]]],
 ) -> dict[str, float]:
     """Return the mean of the gates that keep the state, and how many of all gates are flat.
 
-    A gate that keeps the state is a sigmoid multiplied with a state that an earlier step made.
+    A gate that keeps the state is a sigmoid, or one less a sigmoid, that is multiplied with the
+    state, where the product is a summand of the next one: a reset gate's goes through a layer.
     """
-    position = {place: chain.depends[place] for place in inside}
-    is_gate = {p for p in inside if base_name(walk.nodes[p].name()) == "Sigmoid"}
+    name = {p: base_name(walk.nodes[p].name()) for p in inside}
+    below = {p: [producer for _, producer in following.get(p, ())] for p in inside}
+    summed: set[int] = set()  # what is a summand of a state, and the states
+    for place in inside:  # latest first: an op's readers go before it
+        if place in states or place in summed:
+            summed.add(place)
+            if name[place] in _SUMS:
+                summed.update(below[place])
+    is_gate = {p for p in inside if name[p] == "Sigmoid"}
     keeping: set[int] = set()
+    leaving: set[int] = set()  # one less these keep
     for place in inside:
-        if base_name(walk.nodes[place].name()) != "Mul":
+        if name[place] != "Mul" or place not in summed:
             continue
-        below = [producer for _, producer in following.get(place, ())]
         # torch's GRU writes (h - n) z + n: the state is one op further down
-        deeper = [
-            far
-            for p in below
-            if base_name(walk.nodes[p].name()) == "Sub"
-            for _, far in following.get(p, ())
-        ]
-        if any(0 < position.get(p, 0) < position[place] for p in (*below, *deeper)):
-            keeping.update(p for p in below if p in is_gate)
+        deeper = [far for p in below[place] if name.get(p) == "Sub" for far in below.get(p, ())]
+        if states.isdisjoint((*below[place], *deeper)):
+            continue
+        keeping.update(p for p in below[place] if p in is_gate)
+        less = [far for p in below[place] if name.get(p) == "Rsub" for far in below.get(p, ())]
+        leaving.update(p for p in less if p in is_gate)
     out = {}
     gates = _results(walk, sorted(is_gate))
     if gates:
         flat = [float((v * (1.0 - v) < _FLAT_SLOPE).double().mean()) for v in gates]
         out["gate_flat"] = float(np.mean(flat))
-    kept = _results(walk, sorted(keeping))
+    kept = [float(v.double().mean()) for v in _results(walk, sorted(keeping))]
+    kept += [1.0 - float(v.double().mean()) for v in _results(walk, sorted(leaving))]
     if kept:
-        out["gate_keep"] = float(np.mean([float(v.double().mean()) for v in kept]))
+        out["gate_keep"] = float(np.mean(kept))
     return out
 
 

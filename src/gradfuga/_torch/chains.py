@@ -51,19 +51,21 @@ def find_chains(walk: Walk, names: Mapping[int, str]) -> tuple[Chain, ...]:
     weights: dict[int, Tensor] = {}
     for place, entering in enumerate(walk.leaves):
         for _, parameter in entering:
-            if parameter.dim() > 1:
-                weights[id(parameter)] = parameter
-                uses.setdefault(id(parameter), []).append(place)
+            weights[id(parameter)] = parameter
+            uses.setdefault(id(parameter), []).append(place)
     often = [(key, places) for key, places in uses.items() if len(places) >= FEWEST_USES]
     following: list[list[int]] = [[] for _ in walk.nodes]
     for consumer, _, producer in walk.edges:
         following[consumer].append(producer)
-    found = []
-    for key, places in often[:_MOST_WEIGHTS]:
-        ordered = sorted(set(places), key=lambda place: numbers[place])
-        chain = _longest(weights[key], ordered, following)
-        if chain is not None:
-            found.append(chain)
+    found: list[Chain] = []
+    # a vector is asked only where no matrix is recurrent: else it is a bias, a scale
+    for vectors in (False, True):
+        asked = [each for each in often if (weights[each[0]].dim() <= 1) == vectors]
+        for key, places in asked[:_MOST_WEIGHTS] if not found else ():
+            ordered = sorted(set(places), key=lambda place: numbers[place])
+            chain = _longest(weights[key], ordered, following)
+            if chain is not None:
+                found.append(chain)
     kept = _one_a_recurrence(found, names)
     return tuple(sorted(kept, key=lambda chain: numbers[chain.uses[0]]))
 
@@ -112,7 +114,8 @@ def _one_a_recurrence(found: Sequence[Chain], names: Mapping[int, str]) -> list[
 
 def _likeness(chain: Chain, names: Mapping[int, str]) -> tuple[bool, bool, float]:
     """Sort recurrent weights first: torch's by name, others square, or a multiple of it."""
-    rows, columns = chain.weight.shape[0], chain.weight[0].numel()
+    rows = chain.weight.shape[0] if chain.weight.dim() else 1
+    columns = chain.weight.numel() // max(rows, 1)
     named = _is_hidden(chain, names)
     large, small = max(rows, columns), max(min(rows, columns), 1)
     return (not named, large % small != 0, large / small)
