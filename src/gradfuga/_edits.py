@@ -294,10 +294,14 @@ class SetPrecision:
 @final
 @dataclass(frozen=True, slots=True)
 class ClearGradients:
-    """Set the gradients to zero after each step."""
+    """Set the gradients to zero after each step.
+
+    If `moved`, they are not set to zero between the backward pass and the step any more.
+    """
 
     kind: ClassVar[str] = "clear_gradients"
     safety: ClassVar[Safety] = Safety.SAFE
+    moved: bool = False
     paths: Paths = ()
 
 

@@ -150,6 +150,10 @@ def sentence(edit: Edit) -> str:
                 "bfloat16": _("Compute in bfloat16 instead of float16."),
                 "float32_weights": _("Keep the weights in float32."),
             }[edit.to]
+        case ClearGradients(moved=True):
+            return _("Clear the gradients before each backward pass: {code}").format(
+                code="optimizer.zero_grad(); loss.backward(); optimizer.step()"
+            )
         case ClearGradients():
             return _("Set the gradients to zero after each step.")
         case Unfreeze():

@@ -254,6 +254,19 @@ def test_each_prescription_is_asked_for_its_place():
     assert not transplant.has_placed([swapped])
 
 
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_what_is_cleared_before_the_step_is_stepped_with_and_cleared_behind_it(set_to_none):
+    weight, optimizer = one_weight(ClearGradients(moved=True))
+    for step in (1, 2):
+        (weight * torch.tensor([1.0, 2.0])).sum().backward()
+        optimizer.zero_grad(set_to_none=set_to_none)
+        optimizer.step()
+        assert weight.tolist() == [-1.0 * step, -2.0 * step]
+    weight.grad = torch.ones(2)  # nothing is kept of a pass that was stepped with
+    optimizer.step()
+    assert weight.tolist() == [-3.0, -5.0]
+
+
 def test_layers_get_rates_of_their_own():
     model = stack()
     with Transplant([SetLayerRates((10.0, 5.0), paths=("0", "2"))]):

@@ -133,6 +133,17 @@ def test_a_rate_is_raised_on_until_it_helps_no_more():
     assert (f"{title} (×1000)", 0, 400) in pool.asked
 
 
+def test_a_rate_that_was_raised_twice_is_raised_on_too():
+    title = RAISE.title
+    levels = {f"{title} + {title}": 0.3, f"{title} (×1000)": 0.8, f"{title} (×10000)": 0.85}
+    looked, pool = search(
+        {name: lambda _s, _seed, v=value: v for name, value in levels.items()}, permitted=0.9
+    )
+    found = looked.among([RAISE])
+    assert [edit.value for edit in found.winner.treatment.edits] == [1000.0]
+    assert any("10000" in title for title, _seed, _steps in pool.asked)
+
+
 def test_a_rate_that_is_lowered_or_that_is_enough_is_left():
     assert raised_further(LOWER) is None
     assert raised_further(SWAP) is None

@@ -227,6 +227,11 @@ def test_the_loss_and_the_output_change_together(tmp_path):
             "s = lr_scheduler.ConstantLR(o, factor=1.0)  # epochs",
         ),
         (
+            ClearGradients(moved=True),
+            "if b:\n    loss.backward()\n    o.zero_grad()  # too soon\n    clip()\n    o.step()",
+            "if b:\n    loss.backward()\n    clip()\n    o.step()\n    o.zero_grad()  # too soon",
+        ),
+        (
             ClearGradients(),
             "o = SGD(m.parameters(), 1)\nfor b in d:\n    o.step()",
             "o = SGD(m.parameters(), 1)\nfor b in d:\n    o.step()\n    o.zero_grad()",

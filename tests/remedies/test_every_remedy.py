@@ -104,6 +104,7 @@ ROWS = (
     Row("RX009", "high rate, Adam", "OPT001"),
     Row("RX010", "low rate", "OPT002"),
     Row("RX014", "not zeroed", "OPT004"),
+    Row("RX014", "wiped", "FLW005"),
     Row("RX015", "frozen", "FLW002"),
     Row("RX017", "decay", "OPT003"),
     Row("RX020", "clipped", "OPT005"),
@@ -126,10 +127,6 @@ ROWS = (
     Row("RX033", "recall, RNN", "REC003"),
 )
 ADVICE = (
-    Row("RX014", "wiped", "FLW005", by_hand=(
-        "    loss.backward()\n    optimizer.zero_grad()\n",
-        "    optimizer.zero_grad()\n    loss.backward()\n",
-    )),
     Row("RX016", "large targets", "FLW004", by_hand=(
         "\nmodel =", "\ny = (y - y.mean(0)) / y.std(0)\nmodel ="
     )),

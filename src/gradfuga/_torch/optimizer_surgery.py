@@ -52,6 +52,10 @@ def edit_optimizer(optimizer: Optimizer, edit: Edit, model: nn.Module | None = N
         case HoldRate():
             optimizer.register_step_pre_hook(_Hold([g["lr"] for g in optimizer.param_groups]))
             return True
+        case ClearGradients(moved=True):
+            optimizer.register_step_pre_hook(_Kept(optimizer))
+            optimizer.register_step_post_hook(_clear)
+            return True
         case ClearGradients():
             optimizer.register_step_post_hook(_clear)
             return True
@@ -235,6 +239,29 @@ class _ZClip:
             self.mean = 0.97 * self.mean + 0.03 * bound
             self.variance = 0.97 * self.variance + 0.03 * (bound - self.mean) ** 2
         nn.utils.clip_grads_with_norm_(held, min(bound, 1.0), torch.tensor(norm))
+
+
+@final
+class _Kept:
+    """Hands the step what the backward pass has left, whatever has been cleared in between."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.kept: dict[Tensor, Tensor] = {}
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.requires_grad:
+                    parameter.register_post_accumulate_grad_hook(self._keep)
+
+    def _keep(self, parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            self.kept[parameter] = parameter.grad.clone()
+
+    def __call__(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        del optimizer, args, kwargs
+        for parameter, grad in self.kept.items():
+            if parameter.grad is None or not bool(parameter.grad.any()):
+                parameter.grad = grad
+        self.kept.clear()
 
 
 def _clear(optimizer: Optimizer, args: object, kwargs: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -48,19 +49,16 @@ def raised_further(treatment: Treatment) -> Treatment | None:
 
     None for any other, and for one that lowers it.
     """
-    edits = treatment.edits
-    raises = treatment.remedies[-1:] == (_RAISED,)
-    if len(edits) != 1 or not raises or not isinstance(edits[0], SetOptimizer):
+    edits = [edit for edit in treatment.edits if isinstance(edit, SetOptimizer)]
+    if set(treatment.remedies) != {_RAISED} or {edit.option for edit in edits} != {"lr"}:
         return None
-    edit = replace(edits[0], value=_DECADE * edits[0].value)
-    if edit.option != "lr":
+    if len(edits) > 1 and not all(edit.relative for edit in edits):
         return None
-    [before] = treatment.prescriptions
-    name = before.title.partition(" (")[0]
-    title = f"{name} ({'×' if edit.relative else ''}{edit.value:g})"
-    return replace(
-        treatment, title=title, prescriptions=(replace(before, title=title, edits=(edit,)),)
-    )
+    value = _DECADE * math.prod(edit.value for edit in edits)
+    name = treatment.prescriptions[0].title.partition(" (")[0]
+    title = f"{name} ({'×' if edits[0].relative else ''}{value:g})"
+    made = replace(treatment.prescriptions[0], title=title, edits=(replace(edits[0], value=value),))
+    return replace(treatment, title=title, prescriptions=(made,))
 
 
 def combinations(bases: Sequence[Treatment], others: Iterable[Treatment]) -> tuple[Treatment, ...]:

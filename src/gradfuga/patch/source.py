@@ -170,6 +170,9 @@ def _place(
         case HoldRate():
             hold = training.HoldRates()
             return _kept(module.visit(hold), hold.changed)
+        case ClearGradients(moved=True):
+            clearing = training.MoveClearing()
+            return _kept(module.visit(clearing), clearing.changed)
         case ClearGradients():
             return _beside(module, {"after_step": "{optimizer}.zero_grad()\n"})
         case WarmUp():

@@ -7,6 +7,7 @@ import libcst as cst
 from .._edits import LoosenClipping, SetOptimizer
 from ._names import OPTIMIZERS, argument, called, code, last_name, statements, stem
 
+_Statement = cst.BaseStatement
 _NOTHING = ("", "")
 _CLIPPING = {  # the name of the bound, which comes second
     "clip_grad_norm_": "max_norm",
@@ -270,6 +271,46 @@ class Insert(cst.CSTTransformer):
         if before and not self.unscaled:
             before = f"{scaler}.unscale_({self.variable})\n{before}"
         return before, after
+
+
+class MoveClearing(cst.CSTTransformer):
+    """Move what clears the gradients between a backward pass and its step behind the step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed = 0
+
+    def leave_IndentedBlock(
+        self, original: cst.IndentedBlock, updated: cst.IndentedBlock
+    ) -> cst.IndentedBlock:
+        """Reorder the statements of one block."""
+        return updated.with_changes(body=self._reordered(list(updated.body)))
+
+    def leave_Module(self, original: cst.Module, updated: cst.Module) -> cst.Module:
+        """Reorder statements that stand in no block."""
+        return updated.with_changes(body=self._reordered(list(updated.body)))
+
+    def _reordered(self, body: list[_Statement]) -> list[_Statement]:
+        names = [_called_alone(each) for each in body]
+        for back in [at for at, name in enumerate(names) if name == "backward"]:
+            if "step" not in names[back:]:
+                continue
+            step = names.index("step", back)
+            cleared = [at for at in range(back, step) if names[at] == "zero_grad"]
+            if cleared:
+                self.changed += len(cleared)
+                moved = [body[at] for at in cleared]
+                kept = [each for at, each in enumerate(body[: step + 1]) if at not in cleared]
+                return [*kept, *moved, *body[step + 1 :]]
+        return body
+
+
+def _called_alone(statement: cst.BaseStatement) -> str:
+    """Return the name of the method that a statement calls and does nothing else, else ""."""
+    if not isinstance(statement, cst.SimpleStatementLine) or len(statement.body) != 1:
+        return ""
+    line = statement.body[0]
+    return called(line.value) if isinstance(line, cst.Expr) else ""
 
 
 class UseLogits(cst.CSTTransformer):

@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from typing import ClassVar, final
 
 from .._contracts import AbstractRemedy
-from .._edits import Advise, ClearGradients, Edit, Safety
+from .._edits import ClearGradients, Edit, Safety
 from .._messages import _
 from .._types import Diagnosis
 from ._where import named
@@ -51,10 +51,7 @@ class ZeroGradients(AbstractRemedy):
         if not named(diagnosis, self.treats):
             return ()
         if named(diagnosis, ("gradients_wiped",)):  # it is where they are cleared that is wrong
-            action = _("Clear the gradients before each backward pass: {code}").format(
-                code="optimizer.zero_grad(); loss.backward(); optimizer.step()"
-            )
-            return (Advise(action),)
+            return (ClearGradients(moved=True),)
         return (ClearGradients(),)
 
 
