@@ -238,3 +238,20 @@ def test_a_folder_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(RunFolderError, match="expected a folder that can be written"):
         Readings(ROWS).save(tmp_path / "file" / "run")
+
+
+def test_a_part_that_is_gone_is_said_and_a_folder_without_any_is_refused(tmp_path):
+    first, second = (
+        Readings([Reading(n, "a", Kind.WEIGHT, "norm", 1.0)], record=RunRecord()) for n in (0, 1)
+    )
+    sink = ParquetSink()
+    for number, batch in enumerate((first, second)):
+        sink.write(batch, tmp_path, number)
+    assert Readings.open(tmp_path).record.warnings == ()
+    (tmp_path / "part-00000.parquet").unlink()
+    read = Readings.open(tmp_path)
+    assert [row.step for row in read.rows()] == [1]
+    assert read.record.warnings == ("1 of the 2 parts of the record (not in its folder)",)
+    (tmp_path / "part-00001.parquet").unlink()
+    with pytest.raises(RunFolderError, match=r"expected the readings.*got none of 2.*Copy the"):
+        Readings.open(tmp_path)

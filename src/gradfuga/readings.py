@@ -6,7 +6,7 @@ import json
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -227,7 +227,9 @@ class Readings:
             raise _damaged(source, error) from error
         rows: list[Reading] = []
         kinds = {kind.value: kind for kind in Kind}
-        for part in _parts(source, manifest):
+        parts = _parts(source, manifest)
+        record = replace(record, warnings=(*record.warnings, *_missing(source, manifest, parts)))
+        for part in parts:
             try:
                 columns = pq.read_table(part).to_pydict()
                 rows.extend(
@@ -329,6 +331,26 @@ def _parts(folder: Path, manifest: Mapping[str, object]) -> list[Path]:
     if not isinstance(count, int):
         return names
     return [name for name in names if name < folder / f"part-{count:05d}.parquet"]
+
+
+def _missing(folder: Path, manifest: Mapping[str, object], parts: Sequence[Path]) -> list[str]:
+    """Say how many parts are gone.
+
+    Raises:
+        RunFolderError: all of them.
+    """
+    count = manifest.get("parts")
+    if not isinstance(count, int) or len(parts) >= count:
+        return []
+    if not parts:
+        raise RunFolderError(
+            _("expected the readings, part-*.parquet, beside the manifest at '{place}'").format(
+                place=folder
+            ),
+            _("got none of {count}").format(count=count),
+            _("Copy the whole folder that gradfuga run has written."),
+        )
+    return [f"{count - len(parts)} of the {count} parts of the record (not in its folder)"]
 
 
 def _record_from_json(raw: dict) -> RunRecord:  # type: ignore[type-arg]

@@ -294,3 +294,14 @@ def test_a_closure_has_its_gradient_from_its_first_pass_and_no_clipping():
     coefficients = readings.series("optimizer", "weight_grad", "clip_coefficient")[1]
     assert coefficients.tolist() == [1.0, 1.0, 1.0]  # looked at when the closure has ended
     assert len(readings.losses[0]) == 3
+
+
+def test_a_model_that_is_frozen_as_a_whole_is_stepped_without_a_failure():
+    model = mlp().requires_grad_(requires_grad=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with observe(model, optimizer, every=1) as observer:
+        for _ in range(3):
+            optimizer.step()
+    record = observer.readings.record
+    assert (record.steps, record.warnings) == (3, ())
+    assert not any(each.trainable for each in record.parameters)

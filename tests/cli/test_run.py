@@ -195,6 +195,12 @@ def test_an_observer_that_loses_everything_is_one_warning(train):
     assert ending.err.count("warning") == 1
 
 
+def test_a_disk_that_was_full_is_not_called_a_whole_record(train):
+    whole, part = train.gradfuga("run", "train.py"), train.gradfuga("run", "train.py", FAKE_FULL="")
+    assert "up to where writing failed" not in whole.err
+    assert "up to where writing failed; again: gradfuga diagnose" in part.err
+
+
 def test_a_document_that_cannot_be_written_at_the_end_is_one_warning(faked):
     faked.write("train.py", TRAIN + "open('late', 'w').close()")
     ending = faked.gradfuga("run", "--json", "late/d.json", "train.py")

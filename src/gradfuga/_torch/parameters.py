@@ -149,7 +149,7 @@ def _copies(parameters: Sequence[Tensor], spare: Sequence[Tensor]) -> tuple[Tens
         copy.shape == p.shape and copy.dtype == p.dtype and copy.device == p.device
         for copy, p in zip(spare, parameters, strict=True)
     )
-    if not alike:
+    if not alike or not parameters:  # of a frozen model: torch refuses empty lists
         return tuple(p.clone() for p in parameters)
     weights = tuple(spare)
     torch._foreach_copy_(weights, tuple(parameters))

@@ -156,7 +156,7 @@ class _Watch:
                 with terminal() as stream:
                     stream.write("\n")  # apart from what the script wrote last
                     self._delivery.deliver(diagnosis, trainings, stream=stream)
-            self._tell_folder()
+            self._tell_folder(partly=any(_lost_on_disk(each) for each in trainings))
             return diagnosis
 
     def _trainings(self, *, interrupted: bool) -> Sequence[Readings] | None:
@@ -214,11 +214,21 @@ class _Watch:
             warn(_("The diagnosis failed: {error}").format(error=described(error)))
             return None
 
-    def _tell_folder(self) -> None:
+    def _tell_folder(self, *, partly: bool = False) -> None:
         folder = self._folder
         if folder is None or not folder.is_dir():
             return
         with suppress(OSError):
             keep_out_of_git(folder)
         shown = os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else folder
-        say(_("Recorded in {folder}; again: gradfuga diagnose {folder}").format(folder=shown))
+        told = (
+            _("Recorded in {folder} up to where writing failed; again: gradfuga diagnose {folder}")
+            if partly
+            else _("Recorded in {folder}; again: gradfuga diagnose {folder}")
+        )
+        say(told.format(folder=shown))
+
+
+def _lost_on_disk(readings: Readings) -> bool:
+    """Whether what memory holds is more than what could be written."""
+    return any(part.startswith("the sink ") for part in readings.record.warnings)
