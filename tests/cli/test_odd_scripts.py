@@ -1,6 +1,7 @@
 """Odd ways to run, each beside the same under ``python``: output, exit code and files."""
 
 import hashlib
+import re
 from textwrap import dedent
 
 import pytest
@@ -164,13 +165,10 @@ ODD = {
             finish(Net())
     """,
     "a training at exit": "import atexit; atexit.register(finish, Net()); print(train(Net()))",
-    "workers of every kind": """
-        import concurrent.futures, multiprocessing
-        from torch.utils.data import DataLoader, TensorDataset
+    "processes of every kind": """
+        import multiprocessing
         def child(queue):
             queue.put(train(Net()))
-        def other(steps):
-            return train(Net(), steps)
         if __name__ == "__main__":
             for how in ("fork", "spawn", "forkserver"):
                 context = multiprocessing.get_context(how)
@@ -179,14 +177,25 @@ ODD = {
                 process.start()
                 print(how, queue.get())
                 process.join()
+            finish(Net())
+    """,
+    "a pool of processes": """
+        import concurrent.futures, multiprocessing
+        def other(steps):
+            return train(Net(), steps)
+        if __name__ == "__main__":
             context = multiprocessing.get_context("spawn")
-            with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+            with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
                 print(list(pool.map(other, [3, 4])))
-            for how in ("spawn", "forkserver"):
-                loader = DataLoader(
-                    TensorDataset(X, Y), 16, num_workers=2, multiprocessing_context=how
-                )
-                print(how, sum(float(x.sum()) for x, _ in loader))
+            finish(Net())
+    """,
+    "spawned loaders": """
+        from torch.utils.data import DataLoader, TensorDataset
+        if __name__ == "__main__":
+            loader = DataLoader(
+                TensorDataset(X, Y), 16, num_workers=2, multiprocessing_context="spawn"
+            )
+            print(sum(float(x.sum()) for x, _ in loader))
             finish(Net())
     """,
 }
@@ -225,7 +234,7 @@ def compare(shell, source):
 @pytest.mark.parametrize("name", ODD)
 def test_an_odd_script_does_what_it_does_under_python(shell, name):
     ending = compare(shell, (NETWORK + dedent(ODD[name])).encode())
-    assert "12 steps" in ending.err
+    assert re.search(r"train\.py: (12|24) steps", ending.err)  # the same weights may train twice
     assert shell.runs
 
 
