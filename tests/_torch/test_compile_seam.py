@@ -71,14 +71,14 @@ def test_what_is_compiled_before_the_observation_is_not_disturbed():
     check(compiled_first=True)
 
 
-def test_what_a_compiled_region_holds_counts_as_not_opened():
+def test_what_a_compiled_function_holds_counts_as_not_opened():
     torch.compiler.reset()
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     x, y = torch.randn(32, 6), torch.randint(3, (32,))
     with observe(every=1) as observer:
-        fast = torch.compile(model, backend="aot_eager")
+        fast = torch.compile(model.forward, backend="aot_eager")
         for _ in range(4):
             optimizer.zero_grad()
             F.cross_entropy(fast(x), y).backward()
@@ -86,3 +86,6 @@ def test_what_a_compiled_region_holds_counts_as_not_opened():
     parameters = observer.readings.record.parameters
     assert [each.arrived for each in parameters] == [4, 4, 4, 4]
     assert not any(each.opened for each in parameters)
+    assert observer.readings.record.warnings == (
+        "the inside of what is compiled, except for modules",
+    )

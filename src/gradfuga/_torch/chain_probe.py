@@ -143,7 +143,7 @@ def _take_back(
         if held is None:
             continue
         node = walk.nodes[place]
-        for (child, slot), gradient in zip(node.next_functions, _call(node, held), strict=False):
+        for (child, slot), gradient in zip(walk.nexts(place), _call(node, held), strict=False):
             if child is None or gradient is None:
                 continue
             target = position.get(child)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,9 +13,12 @@ from torch.autograd.graph import Node
 from ..flow import base_name
 from .loss import LossTerm, read_term
 from .norms import Measured
+from .parts import Parts
 from .plain_loss import read_plain
 from .residuals import read_residual
 from .vocabulary import is_native
+
+_GLIMPSES = "the glimpses of the loss"
 
 # Losses that are one node, which keeps its target; reduced by themselves, or by what follows.
 _WHOLE = frozenset(
@@ -49,6 +53,23 @@ class Glimpse:
 def is_due(step: int, last: int) -> bool:
     """Whether a glimpse is due at `step`, after one at step `last`."""
     return step - last >= max(1, step // _DENSITY)
+
+
+def glimpse_apart(roots: Sequence[Tensor], loss: Measured | None, parts: Parts) -> Glimpse | None:
+    """Look at the targets of a step that is not sampled; that this fails costs glimpses alone.
+
+    Args:
+        roots: what the pass starts from.
+        loss: its value.
+        parts: of the observer that still work.
+    """
+    if loss is None or len(roots) != 1 or not parts.work(_GLIMPSES):
+        return None
+    try:
+        return glimpse(roots[0], loss)
+    except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
+        parts.fail(_GLIMPSES, error)
+        return None
 
 
 def glimpse(root: Tensor, loss: Measured) -> Glimpse | None:

@@ -64,9 +64,10 @@ def clean(name: str) -> str:
     if _KERAS in name:
         layer, _, last = name.rpartition(f"{_KERAS}.")[2].rpartition("/")
         return f"{layer}.{last}" if layer else last
+    whole = f"{name}."  # the wrapped module itself ends with what its parts' names contain
     for wrapper in _WRAPPERS[:1] + _WRAPPERS[2:]:
-        name = name.replace(wrapper, "")
-    return name.removeprefix("module.")
+        whole = whole.replace(wrapper, "")
+    return whole.removesuffix(".").removeprefix("module.")
 
 
 def names_of(

@@ -36,6 +36,11 @@ class Parts:
             self._off.add(part)
             self.failures.append(warn_once(part, error))
 
+    def tell(self, what: str) -> None:
+        """Note `what` is not seen; the part itself works."""
+        if what not in self.failures:
+            self.failures.append(what)
+
     def close(self, part: str) -> None:
         """Switch `part` off without a word: it works, and would be in the program's way."""
         self._off.add(part)

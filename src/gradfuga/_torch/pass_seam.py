@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import final
+from typing import Any, cast, final
 
 import torch
 
@@ -73,6 +73,16 @@ class PassSeam:
         if torch.autograd.grad is grad:
             torch.autograd.grad = self._grad  # type: ignore[assignment]
         self._wrappers = None
+
+    def stand_apart(self) -> None:
+        """The program compiles functions: what runs in ours must not be compiled into them."""
+        if self._wrappers is None:
+            return
+        backward, grad = self._wrappers
+        if torch.autograd.backward is backward and torch.autograd.grad is grad:
+            apart = cast("Any", torch.compiler).disable
+            self._wrappers = apart(backward), apart(grad)
+            torch.autograd.backward, torch.autograd.grad = self._wrappers  # type: ignore[assignment]
 
     def _wanted(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Wanted | None:
         if not self._parts.work(_GRAD):

@@ -194,5 +194,6 @@ def _union(walks: Sequence[Walk]) -> tuple[Walk, list[list[int]]]:
         edges=tuple(sorted(edges)),
         leaves=tuple(each.leaves[place] for each, place in chosen),
         roots=tuple(dict.fromkeys(index[each.nodes[r]] for each in walks for r in each.roots)),
+        detours={edge: to for each in walks for edge, to in each.detours.items()},
     )
     return path, [[index[node] for node in each.nodes] for each in walks]

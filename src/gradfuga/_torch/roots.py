@@ -37,3 +37,16 @@ def loss_of(roots: Sequence[Tensor]) -> Measured | None:
     if roots[0].is_cpu:
         return float(sum(root.item() for root in roots))
     return torch.stack([root.detach().reshape(()) for root in roots]).sum()
+
+
+def retains(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
+    """Whether `torch.autograd.backward`, or `grad`, was told to keep the graph for another pass.
+
+    `grad` takes the inputs in between, and is given everything else by name or by place.
+    """
+    names = ["tensors", "grad_tensors", "retain_graph", "create_graph"]
+    if "outputs" in kwargs or "grad_outputs" in kwargs or (len(args) > 1 and args[1] is not None):
+        names.insert(1, "inputs")
+    asked = {**dict(zip(names, args, strict=False)), **kwargs}
+    keeps = asked.get("retain_graph")
+    return bool(asked.get("create_graph") if keeps is None else keeps)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
 
@@ -28,6 +29,7 @@ _MOST_CALLS = 4  # root calls whose tensors are held until the backward pass of 
 _MOST_RECURRENT = 256  # calls of recurrent layers; a layer called this often is a loop's cell
 
 FORWARD = "the reading of forward passes"
+OUTSIDE = "the reading of forward passes that are not compiled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,11 @@ class ForwardSpies:
         return bool(self._handles)
 
     def install(self) -> None:
-        """Put the hooks in place; harmless if they are."""
+        """Put the hooks in place where modules are not compiled; harmless if they are."""
+        if self._parts.work(OUTSIDE):
+            self._put()
+
+    def _put(self) -> None:
         if not self._handles and self._parts.work(FORWARD):
             self._handles = [
                 register_module_forward_pre_hook(self._pre_hook),
@@ -91,12 +97,25 @@ class ForwardSpies:
 
     def remove(self) -> None:
         """Take the hooks away and forget everything seen."""
+        self._take_away()
+        self.forget()
+
+    @contextmanager
+    def placed(self, *, there: bool) -> Iterator[None]:
+        """Have the hooks in place, or not, for a while."""
+        were = self.installed
+        try:
+            self._put() if there else self._take_away()
+            yield
+        finally:
+            self._put() if were else self._take_away()
+
+    def _take_away(self) -> None:
         for handle in self._handles:
             handle.remove()
             # torch's handle forgets this one entry, and every later compiled call would warn
             hooks_with_kwargs.pop(handle.id, None)
         self._handles = []
-        self.forget()
 
     def forget(self) -> None:
         """Forget what was seen, keep the hooks."""
@@ -133,8 +152,8 @@ class ForwardSpies:
             return
         if threading.get_ident() != self._thread:
             return
-        inputs = tuple(_tensors(args)) if not self._open else ()
-        self._open.append((module, _sequence_number(), inputs))
+        inputs = tuple(tensors_in(args)) if not self._open else ()
+        self._open.append((module, next_number(), inputs))
 
     def _leave(
         self,
@@ -155,29 +174,66 @@ class ForwardSpies:
                 return
             self._open.pop()
         _, first, inputs = self._open.pop()
-        end = _sequence_number()
-        self.packs |= _saved_tensors_are_packed()
+        end = next_number()
+        self.packs |= saved_tensors_are_packed()
         if isinstance(module, nn.RNNBase) and len(self.recurrent) < _MOST_RECURRENT:
             call = _recurrent_call(module, args, kwargs, output)
             if call is not None:
                 self.recurrent.append(call)
+        self.note(module, inputs, output, first=first, end=end)
+
+    def note(
+        self, module: nn.Module, inputs: Sequence[Tensor], output: object, *, first: int, end: int
+    ) -> None:
+        """Note a call: which of autograd's numbers it owns, and what went in and came out."""
         if end > first and len(self.spans) < _MOST_SPANS:
             self.spans.append(Span(module, first, end, len(self._open)))
         if not self._open and end > first:
-            outputs = tuple(
-                (tensor.grad_fn._sequence_nr(), tensor.detach())  # noqa: SLF001
-                for tensor in _tensors(output)
-                if tensor.grad_fn is not None
-            )
-            held = tuple(tensor.detach() for tensor in inputs)
-            data = tuple(
-                kept for kept, tensor in zip(held, inputs, strict=True) if not tensor.requires_grad
-            )
-            bases = tuple(_base(tensor) for tensor in inputs)
-            self.calls.append(RootCall(module, held, data, outputs, bases))
+            self.calls.append(_root_call(module, inputs, _numbered(output)))
+
+    def mark(self) -> Callable[[], None]:
+        """Return what makes the spies forget all that they see from now on."""
+        spans, recurrent = len(self.spans), len(self.recurrent)
+        calls, opened, packs = list(self.calls), list(self._open), self.packs
+
+        def back() -> None:
+            del self.spans[spans:], self.recurrent[recurrent:]
+            self.calls = deque(calls, maxlen=_MOST_CALLS)
+            self._open, self.packs = opened, packs
+
+        return back
+
+    def answer(self, inputs: Sequence[Tensor], output: object) -> None:
+        """Let the last call from outside have had `inputs`, and returned `output` too.
+
+        What was seen is a copy of it, run elsewhere.
+        """
+        if not self._open and self.calls:
+            last = self.calls.pop()
+            outputs = (*last.outputs, *_numbered(output))
+            self.calls.append(_root_call(last.module, inputs, outputs))
 
 
-def _sequence_number() -> int:
+def _root_call(
+    module: nn.Module, inputs: Sequence[Tensor], outputs: tuple[tuple[int, Tensor], ...]
+) -> RootCall:
+    held = tuple(tensor.detach() for tensor in inputs)
+    data = tuple(
+        kept for kept, tensor in zip(held, inputs, strict=True) if not tensor.requires_grad
+    )
+    return RootCall(module, held, data, outputs, tuple(_base(tensor) for tensor in inputs))
+
+
+def _numbered(output: object) -> tuple[tuple[int, Tensor], ...]:
+    """Return every tensor that came out with the number of its op."""
+    return tuple(
+        (tensor.grad_fn._sequence_nr(), tensor.detach())  # noqa: SLF001
+        for tensor in tensors_in(output)
+        if tensor.grad_fn is not None
+    )
+
+
+def next_number() -> int:
     """Return the number that autograd will give to the next op of this thread."""
     return torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -188,7 +244,7 @@ def _base(tensor: Tensor) -> Tensor | None:
     return None if base is None or base.requires_grad else base.detach()
 
 
-def _tensors(value: object, *, depth: int = 0) -> Iterable[Tensor]:
+def tensors_in(value: object, *, depth: int = 0) -> Iterable[Tensor]:
     """Yield the tensors in a value: tuples, lists, dicts and objects with fields are opened."""
     if isinstance(value, Tensor):
         yield value
@@ -196,16 +252,16 @@ def _tensors(value: object, *, depth: int = 0) -> Iterable[Tensor]:
         return
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _tensors(item, depth=depth + 1)
+            yield from tensors_in(item, depth=depth + 1)
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from _tensors(item, depth=depth + 1)
+            yield from tensors_in(item, depth=depth + 1)
     elif hasattr(value, "__dataclass_fields__"):
         for name in value.__dataclass_fields__:
-            yield from _tensors(getattr(value, name, None), depth=depth + 1)
+            yield from tensors_in(getattr(value, name, None), depth=depth + 1)
 
 
-def _saved_tensors_are_packed() -> bool:
+def saved_tensors_are_packed() -> bool:
     """Whether hooks on saved tensors are in force: unpacking those runs code of others."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None  # noqa: SLF001
 
@@ -223,14 +279,14 @@ def _recurrent_call(
         out, Tensor | PackedSequence
     ):
         return None
-    start = tuple(_tensors(state))
+    start = tuple(tensors_in(state))
     made = out if isinstance(out, Tensor) else out.data
     return RecurrentCall(
         module,
         _detached(given),
         tuple(each.detach() for each in start),
         _detached(out),
-        tuple(each.detach() for each in _tensors(last)),
+        tuple(each.detach() for each in tensors_in(last)),
         linked=any(each.requires_grad for each in start),
         made_by=made.grad_fn._sequence_nr() if made.grad_fn is not None else -1,  # noqa: SLF001
     )

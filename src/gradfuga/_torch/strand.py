@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -9,14 +10,15 @@ from functools import partial
 from types import MappingProxyType
 from typing import final
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from .._contracts import AbstractStatistic
 from .closures import StepArguments, with_closure_seen
+from .compile_seam import CompiledCall
 from .first_nan import BreakSearch
-from .glimpse import glimpse
+from .forward import Forward
+from .glimpse import glimpse_apart
 from .hand_steps import HandSteps
 from .handed import Wanted
 from .joined import AnyOptimizer, Joined
@@ -24,16 +26,14 @@ from .parameters import Before, SeenGradient, before_step, merged, see_gradients
 from .parts import Parts
 from .passes import Entry, are_empty, read_since, site_of, still_standing
 from .roll import Roll
-from .roots import is_weighted, loss_of, roots_of
+from .roots import is_weighted, loss_of, retains, roots_of
 from .scaling import Scaled
-from .spies import FORWARD, ForwardSpies
 from .tape import Tape
 from .time_probe import TimeProbe
 from .training import Training
 from .turns import Turns
 
 _BACKWARD, _STEPS = "the reading of backward passes", "the reading of optimizer steps"
-_GLIMPSES = "the glimpses of the loss"
 _MOST_ENTRIES = 64  # backward passes without a step (adversarial examples, say)
 _LAGS = "the probe through time"
 
@@ -65,7 +65,8 @@ class Strand:
         self._statistics = statistics
         self._parts = parts
         self._mine: list[Training] = []  # those whose optimizers have stepped in this thread
-        self._spies = ForwardSpies(thread, parts)
+        self._forward = Forward(thread, parts)
+        self._tapes = math.inf  # that the last sampled step has read
         self._entries: list[Entry] = []
         self._turns = Turns()
         self._time = TimeProbe()
@@ -81,43 +82,40 @@ class Strand:
         self._stepped_inside = False
         self._sampling = True  # whether the coming step is sampled; settled after each step
         self._sources_wanted = True
-        self._sources_on = False
 
     # -- a forward pass --------------------------------------------------------------------
 
+    @property
+    def trains(self) -> bool:
+        """Whether anything is trained in this thread."""
+        return bool(self._mine or self._entries)
+
     def arm(self) -> None:
         """The next step is sampled: see its forward pass."""
-        if not self._tape_on or not self._parts.work(FORWARD):
-            return
-        self._spies.install()
-        if self._sources_wanted and not torch.is_anomaly_enabled():
-            torch.set_anomaly_enabled(True, False)
-            self._sources_on = True
+        if self._tape_on:
+            self._forward.arm(sources=self._sources_wanted)
+
+    def leave_outside(self) -> None:
+        """Hooks of ours on the program's modules are in its way."""
+        self._forward.leave_outside()
 
     def call_layer(
         self, layer: nn.Module, run: Callable[[], object], args: Sequence[object]
     ) -> object:
         """Run a layer's call that torch's own hooks do not see."""
-        if self._spies.installed and not self.in_backward:
-            return self._spies.call(layer, run, args)
-        return run()
+        return run() if self.in_backward else self._forward.call_layer(layer, run, args)
+
+    def call_compiled(self, call: CompiledCall, *, alone: bool) -> object:
+        """Make the call of a compiled module."""
+        # later micro-batches repeat the first one, whose tape is read
+        first = self._stepped or len(read_since(self._entries)) < self._tapes
+        return self._forward.call_compiled(call, again=alone and first and not self.in_backward)
 
     def end(self) -> None:
         """The observation ends: take the forward hooks away, forget what is pending."""
         self._step_by_hand()
-        self.disarm()
+        self._forward.disarm()
         self._entries.clear()
-
-    def disarm(self) -> None:
-        """Take the forward hooks away: the next step is not sampled, or not to be hooked."""
-        self._spies.remove()
-        self._sources_off()
-
-    def _sources_off(self) -> None:
-        # with check_nan on, the program has switched anomaly mode on by itself meanwhile
-        if self._sources_on and not torch.is_anomaly_check_nan_enabled():
-            torch.set_anomaly_enabled(False)
-        self._sources_on = False
 
     # -- a backward pass -------------------------------------------------------------------
 
@@ -129,7 +127,8 @@ class Strand:
         wanted: Wanted | None = None,
     ) -> object:
         """Run the program's backward pass, or `torch.autograd.grad` with what is `wanted`."""
-        if self.in_backward or threading.get_ident() != self._thread:
+        ours_or_nested = self.in_backward or self._forward.compiled.inside
+        if ours_or_nested or threading.get_ident() != self._thread:
             return original(*args, **kwargs)
         started = time.perf_counter()
         self._step_by_hand()
@@ -143,12 +142,12 @@ class Strand:
             self.in_backward = False
             if tape is not None or (entry is not None and (self._sampling or wanted is not None)):
                 started = time.perf_counter()
-                self._close_entry(entry, tape, result)
+                self._close_entry(entry, tape, result, retain=retains(args, kwargs))
                 ours += time.perf_counter() - started
             elif self._hand.open:
                 self._look_by_hand(None)
             if entry is not None:
-                entry.ours = ours
+                entry.ours = ours + self._forward.compiled.take_seconds()
                 if self._stepped_inside:
                     self._end_inside(entry)
         return result
@@ -169,19 +168,19 @@ class Strand:
                     id(each) for each in self._mine if are_empty(each.live_parameters())
                 )
             if self._sampling and self._tape_on and roots and self._parts.work(_BACKWARD):
-                read_sources = torch.is_anomaly_enabled()
-                self._sources_off()
+                read_sources = self._forward.take_sources()
                 if self._wants_tape(entry):
                     # one forward pass may serve several backward passes
-                    earlier = read_since(self._entries)
+                    earlier, spies = read_since(self._entries), self._forward.spies
                     tape = Tape(
                         roots,
-                        spans=[*(s for r in earlier for s in r.spans), *self._spies.spans],
-                        calls=[*(c for r in earlier for c in r.calls), *self._spies.calls],
-                        recurrent=tuple(self._spies.recurrent),
+                        spans=[*(s for r in earlier for s in r.spans), *spies.spans],
+                        calls=[*(c for r in earlier for c in r.calls), *spies.calls],
+                        recurrent=tuple(spies.recurrent),
                         read_sources=read_sources,
                         statistics=self._statistics,
                         parts=self._parts,
+                        walk=self._forward.compiled.walk,
                     )
                     tape.record.loss = entry.loss
                     entry.record = tape.record
@@ -192,7 +191,7 @@ class Strand:
                 and self._alone.wants_glimpse
                 and (wanted is not None or not is_weighted(args, kwargs))
             ):
-                self._glimpse(entry, roots)
+                entry.glimpsed = glimpse_apart(roots, entry.loss, self._parts)
             if len(self._entries) < _MOST_ENTRIES:
                 self._entries.append(entry)
             else:
@@ -202,26 +201,15 @@ class Strand:
             return None, tape
         return entry, tape
 
-    def _glimpse(self, entry: Entry, roots: Sequence[Tensor]) -> None:
-        """Look at the targets of a step that is not sampled."""
-        if entry.loss is None or len(roots) != 1:
-            return
-        if not self._parts.work(_GLIMPSES):
-            return
-        try:
-            entry.glimpsed = glimpse(roots[0], entry.loss)
-        except Exception as error:  # noqa: BLE001
-            self._parts.fail(_GLIMPSES, error)
-
     def _probe_time(self, tape: Tape) -> None:
         if not self._parts.work(_LAGS):
             return
         try:
             tape.record.curves = self._time.measure(
                 tape.record.walk,
-                self._spies.recurrent,
+                self._forward.spies.recurrent,
                 tape.chains,
-                packed=self._spies.packs,
+                packed=self._forward.spies.packs,
                 bare_seconds=max((t.cadence.step_seconds for t in self._mine), default=0.0),
             )
         except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
@@ -233,14 +221,17 @@ class Strand:
         again = entry.site in read and not entry.begins
         return not again or self._several or not self._mine
 
-    def _close_entry(self, entry: Entry | None, tape: Tape | None, result: object) -> None:
+    def _close_entry(
+        self, entry: Entry | None, tape: Tape | None, result: object, *, retain: bool
+    ) -> None:
         try:
+            self._forward.compiled.run_back(retain=retain, read=tape is not None)
             read: frozenset[int] = frozenset()
             wanted = entry.wanted if entry is not None else None
             given = wanted.answered(result, measured=self._sampling) if wanted is not None else None
             if tape is not None:
                 tape.close(given)
-                self._spies.forget()
+                self._forward.spies.forget()
                 read = frozenset(id(p) for p in tape.record.parameters)
             # what the tape did not read (other micro-batches, opaque regions) shows in `.grad`
             if entry is not None:
@@ -301,12 +292,14 @@ class Strand:
         awake = [each for each in self._mine if self._turns.awake(each)]
         self._several = self._others or len(awake) > 1
         self._alone = awake[0] if len(awake) == 1 and not self._others else None
+        if self._sampling:
+            self._tapes = max(1, len(read_since(self._entries)))
         self._sampling = any(each.due for each in awake)
         if self._sampling:
             self._sources_wanted = any(each.wants_sources for each in awake)
             self.arm()
-        elif self._spies.installed:
-            self.disarm()
+        else:
+            self._forward.disarm()
 
     def _closure_ended(self, optimizer: AnyOptimizer, training: Training) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import final
@@ -87,6 +87,7 @@ class Tape:
         read_sources: whether anomaly mode was on in the forward pass.
         statistics: by the base name of the nodes they apply to.
         parts: of the observer that still work; a kind of op that cannot be read is one.
+        walk: walks from the roots; through the eager passes of compiled modules where there are.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Tape:
         read_sources: bool,
         statistics: Mapping[str, Sequence[AbstractStatistic]],
         parts: Parts,
+        walk: Callable[[Sequence[Tensor], Mapping[int, Tensor]], Walk] = walk,
     ) -> None:
         path = walk(roots, gathered(call.module for call in calls))
         self.record = TapeRecord(

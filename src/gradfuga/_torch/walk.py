@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -11,6 +11,10 @@ from torch.autograd.graph import Node
 from ..flow import OpRole
 from .vocabulary import role_of
 
+Edge = tuple[Node, int]  # an op, and which of its outputs
+Nexts = tuple[tuple[Node | None, int], ...]
+
+_COMPILED = "CompiledFunctionBackward"
 _LEAF = "torch::autograd::AccumulateGrad"
 _LAYER_ROLES = frozenset({OpRole.LINEAR, OpRole.EMBEDDING, OpRole.RECURRENT})
 
@@ -26,6 +30,8 @@ class Walk:
         leaves: for each op, the (slot, parameter) that enter it, directly or through ops that
             only touch parameters (transposed, normalised, cast weights).
         roots: positions of the loss ops.
+        detours: edges that the walk followed to other ops than autograd does.
+        closed: whether some op is a compiled region, one that only weights enter too.
     """
 
     nodes: tuple[Node, ...]
@@ -33,6 +39,12 @@ class Walk:
     edges: tuple[tuple[int, int, int], ...]
     leaves: tuple[tuple[tuple[int, Tensor], ...], ...]
     roots: tuple[int, ...]
+    detours: Mapping[Edge, Edge] = field(default_factory=dict)
+    closed: bool = False
+
+    def nexts(self, place: int) -> Nexts:
+        """Return what the op at `place` hands its gradient to, by slot."""
+        return _nexts(self.nodes[place], self.detours)
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -51,7 +63,11 @@ class Walk:
         return hash((names, self.edges, leaves))
 
 
-def walk(roots: Sequence[Tensor], stands_for: Mapping[int, Tensor] | None = None) -> Walk:
+def walk(
+    roots: Sequence[Tensor],
+    stands_for: Mapping[int, Tensor] | None = None,
+    detours: Mapping[Edge, Edge] | None = None,
+) -> Walk:
     """Walk from the `grad_fn` of `roots` to every parameter, in backward order.
 
     An op whose inputs all come from parameters is weight-side: it belongs to the op that uses the
@@ -60,9 +76,15 @@ def walk(roots: Sequence[Tensor], stands_for: Mapping[int, Tensor] | None = None
     Args:
         roots: what `backward` is called on.
         stands_for: by the identity of a parameter that only stands for another one, that one.
+        detours: by an edge, the one to follow in its place.
     """
-    starts = [root.grad_fn for root in roots if root.grad_fn is not None]
-    order, following = _postorder(starts)
+    around = detours or {}
+    starts = [
+        _around((root.grad_fn, root.output_nr), around)[0]
+        for root in roots
+        if root.grad_fn is not None
+    ]
+    order, following = _postorder(starts, around)
     # weight-side parameters by node: what enters the op above in the node's place
     weight_side: dict[Node, tuple[Tensor, ...]] = {}
     for node in order:
@@ -99,30 +121,47 @@ def walk(roots: Sequence[Tensor], stands_for: Mapping[int, Tensor] | None = None
         edges=tuple(edges),
         leaves=tuple(leaves),
         roots=tuple(index[node] for node in dict.fromkeys(starts) if node in index),
+        detours=around,
+        closed=any(node.name() == _COMPILED for node in order),
     )
 
 
-def _normalizes_data(node: Node, successors: tuple[tuple[Node | None, int], ...]) -> bool:
+def _normalizes_data(node: Node, successors: Nexts) -> bool:
     """Whether the op normalises data that needs no gradient: only its scale and shift train."""
     return role_of(node.name()) is OpRole.NORMALIZATION and successors[0][0] is None
 
 
+def _around(edge: Edge, detours: Mapping[Edge, Edge]) -> Edge:
+    while edge in detours:  # an eager graph may lead straight to what made its input
+        edge = detours[edge]
+    return edge
+
+
+def _nexts(node: Node, detours: Mapping[Edge, Edge]) -> Nexts:
+    if not detours:
+        return node.next_functions
+    return tuple(
+        (child, slot) if child is None else _around((child, slot), detours)
+        for child, slot in node.next_functions
+    )
+
+
 def _postorder(
-    starts: Sequence[Node],
-) -> tuple[list[Node], dict[Node, tuple[tuple[Node | None, int], ...]]]:
+    starts: Sequence[Node], detours: Mapping[Edge, Edge]
+) -> tuple[list[Node], dict[Node, Nexts]]:
     """Return the nodes, producers before consumers, and each node's successors."""
     order: list[Node] = []
-    following: dict[Node, tuple[tuple[Node | None, int], ...]] = {}
+    following: dict[Node, Nexts] = {}
     for start in starts:
         if start in following:
             continue
-        following[start] = start.next_functions
+        following[start] = _nexts(start, detours)
         stack = [(start, iter(following[start]))]
         while stack:
             node, successors = stack[-1]
             for child, _ in successors:
                 if child is not None and child not in following:
-                    following[child] = child.next_functions
+                    following[child] = _nexts(child, detours)
                     stack.append((child, iter(following[child])))
                     break
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import final
+from typing import Any, cast, final
 
 import torch
 from torch import nn
@@ -20,14 +20,14 @@ from torch.utils.hooks import RemovableHandle
 from .._catalog import collect
 from .._contracts import AbstractSink, AbstractStatistic
 from .closures import StepArguments
-from .compile_seam import CompileSeam
+from .compile_seam import CompiledCall, CompileSeam
 from .joined import AnyOptimizer
 from .keras_seam import KerasOptimizer, KerasSeam
 from .parts import Parts
 from .pass_seam import PassSeam
 from .roll import Roll
 from .scaling import Scaled, ScalerSeam
-from .spies import FORWARD
+from .spies import OUTSIDE
 from .strand import Strand
 from .training import Training
 
@@ -40,9 +40,10 @@ class Watch:
 
     Functions are replaced for the time of the observation: `torch.autograd.backward` and
     `torch.autograd.grad`, because nothing else sees the loss; `torch.amp.GradScaler.step`, because
-    nothing else sees a step that it skips; and `torch.compile`, whose modules our hooks would
-    disturb. Everything else is PyTorch's own global hooks. `detach` restores the process as it was.
-    Each thread that trains has its own strand.
+    nothing else sees a step that it skips; and `torch.compile` with the call of what it returns,
+    which our hooks would disturb and which is run once more, eagerly, on sampled steps. Everything
+    else is PyTorch's own global hooks. `detach` restores the process as it was. Each thread that
+    trains has its own strand.
 
     Args:
         model: the root module, where the user gave it.
@@ -82,7 +83,7 @@ class Watch:
         )
         self._strands: dict[int, Strand] = {}
         self._scaler = ScalerSeam(self._skipped_step, self._parts.fail)
-        self._compile = CompileSeam(self._leave_forward)
+        self._compile = CompileSeam(self._call_compiled, self._leave_outside)
         self._keras = KerasSeam(
             before=self._before_keras_step,
             after=self._after_step,
@@ -91,6 +92,7 @@ class Watch:
         )
         self._anomaly_before = False
         self._handles: list[RemovableHandle] = []
+        self._steps: list[RemovableHandle] = []
         self._passes = PassSeam(self._strand, self._parts)
 
     @property
@@ -104,9 +106,11 @@ class Watch:
         """Put the seams in place."""
         self._anomaly_before = torch.is_anomaly_enabled()
         self._handles = [
+            register_module_parameter_registration_hook(self._look_for_keras),
+        ]
+        self._steps = [
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
-            register_module_parameter_registration_hook(self._look_for_keras),
         ]
         self._passes.attach()
         self._scaler.attach()
@@ -121,9 +125,9 @@ class Watch:
 
     def detach(self) -> None:
         """Restore the process as it was; harmless when done twice."""
-        for handle in self._handles:
+        for handle in (*self._handles, *self._steps):
             handle.remove()
-        self._handles = []
+        self._handles, self._steps = [], []
         self._passes.detach()
         self._scaler.detach()
         self._compile.detach()
@@ -187,11 +191,30 @@ class Watch:
     def _look_for_keras(self, module: nn.Module, name: str, parameter: nn.Parameter) -> None:
         self._keras.look()  # its layers register parameters before they first run
 
-    def _leave_forward(self) -> None:
-        """The program compiles: hooks on its modules would make it warn and recompile."""
-        self._parts.close(FORWARD)
+    def _call_compiled(self, call: CompiledCall) -> object:
+        strand = self._strand()
+        if strand is None:
+            return call.run()
+        others = (each for each in tuple(self._strands.values()) if each is not strand)
+        # what makes an eager pass eager holds for the whole process
+        return strand.call_compiled(call, alone=not any(each.trains for each in others))
+
+    def _leave_outside(self) -> None:
+        """The program compiles functions: what they call must not have hooks of ours."""
+        if not self._parts.work(OUTSIDE):
+            return
+        self._parts.close(OUTSIDE)
         for strand in tuple(self._strands.values()):
-            strand.disarm()
+            strand.leave_outside()
+        # a function may train: while it runs, whatever Python it calls is compiled, ours too
+        for handle in self._steps:
+            handle.remove()
+        apart = cast("Any", torch.compiler).disable
+        self._steps = [
+            register_optimizer_step_pre_hook(apart(self._before_step)),
+            register_optimizer_step_post_hook(apart(self._after_step)),
+        ]
+        self._passes.stand_apart()
 
     def _skipped_step(self, optimizer: Optimizer, scaled: Scaled) -> None:
         strand = self._strand()
