@@ -1,10 +1,12 @@
 """`gradfuga repair` as a command: consent, writing, Ctrl-C, what is refused at the door."""
 
+import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -116,6 +118,34 @@ def test_ctrl_c_on_the_command_line_tells_what_is_known(tmp_path):
     assert "VANISHING" in text
     assert "Traceback" not in text + rest
     assert (tmp_path / "train.py").read_text() == SICK
+
+
+def test_ctrl_c_while_the_script_is_observed_tells_what_was_seen(tmp_path):
+    folder, marker = tmp_path / "project", tmp_path / "marker"
+    folder.mkdir()
+    endless = SICK.replace("for _ in range(120):", "for step in range(10**9):") + (
+        "    if step == 150:\n        open(__import__('sys').argv[1], 'w').close()\n"
+    )
+    (folder / "train.py").write_text(endless)
+    run = start(folder, "--budget", "1000000steps", "--json", "said.json", "train.py", str(marker))
+    for _ in range(1200):
+        if marker.exists():
+            break
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    text, rest = run.communicate(timeout=120)
+    assert run.returncode == 130, rest
+    assert "Interrupted while the script was observed." in text
+    assert "VANISHING" in text
+    assert "Traceback" not in text + rest
+    said = json.loads((folder / "said.json").read_text())
+    assert said["verdict"] == "vanishing"
+    assert said["run"]["interrupted"] is True
+    assert said["run"]["steps"] > 150
+    assert said["trial"]["interrupted"] is True
+    files = {line["file"] for finding in said["findings"] for line in finding["source"]}
+    assert files == {str(folder / "train.py")}
+    assert (folder / "train.py").read_text() == endless
 
 
 def test_a_script_that_needs_arguments_is_an_error_with_its_own_words(tmp_path):

@@ -57,7 +57,7 @@ class _Child:
             failed = f"exit code {outcome.exit_code}"
             if error is not None:
                 failed = f"{type(error).__name__}: {error}".splitlines()[0][:_MOST_TOLD]
-        self._report(ended=True, failed=failed)
+        self._report(ended=not outcome.interrupted, failed=failed)
 
     def _look_on(self) -> None:
         from .inside import Inside  # noqa: PLC0415 (imports torch, which the program does first)

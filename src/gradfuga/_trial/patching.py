@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -72,7 +72,7 @@ def patches(
     graph: FlowGraph,
     *,
     made: Made | None = None,
-) -> tuple[SourcePatch, ...]:
+) -> Iterator[SourcePatch]:
     """Write a treatment into the user's files: at the lines where it acts, and wherever it fits.
 
     Args:
@@ -82,14 +82,16 @@ def patches(
         graph: of the untreated run; it knows the lines.
         made: what was patched before, and is added to.
 
-    Returns:
-        The distinct patches, the one to be tried first in front; one of them at least.
+    Yields:
+        The distinct patches, the one to be tried first in front; one of them at least. Each is
+        worked out when it is asked for: of most treatments nobody asks for the second.
     """
     edits = [_for_source(edit, graph) for edit in treatment.edits]
     texts = {name: text for name in files[:MOST_FILES] if (text := _read(place.root / name))}
     if treatment.sources:
         given = {name: (_read(place.root / name), text) for name, text in treatment.sources}
-        return (_joined(given, place, ()),)
+        yield _joined(given, place, ())
+        return
     named = {
         name: lines
         for name, lines in _lines_of(edits, graph, place).items()
@@ -100,7 +102,7 @@ def patches(
         patch = _patch(edits, place, texts, where, {} if made is None else made)
         if all(patch.files != other.files for other in found):
             found.append(patch)
-    return tuple(found)
+            yield patch
 
 
 def _read(file: Path) -> str:

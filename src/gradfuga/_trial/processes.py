@@ -42,6 +42,10 @@ class AbstractChild(ABC):
         """Return its exit code (a signal negative), None if it still runs after `seconds`."""
 
     @abstractmethod
+    def interrupt(self) -> None:
+        """Ask it to end, as Ctrl-C does."""
+
+    @abstractmethod
     def kill(self) -> None:
         """End it, and every process that it has started."""
 
@@ -98,6 +102,9 @@ class _FreshChild(AbstractChild):
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
+
+    def interrupt(self) -> None:
+        self._process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
         _kill_group(self._process.pid)
@@ -191,6 +198,11 @@ class _ForkedChild(AbstractChild):
 
     def wait(self, seconds: float) -> int | None:
         return self._code if self._over.wait(seconds) else None
+
+    def interrupt(self) -> None:
+        if self._pid is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(self._pid, signal.SIGINT)
 
     def kill(self) -> None:
         self._killed = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from .._messages import _, _n
@@ -54,7 +54,7 @@ def unrun(patch: SourcePatch, why: str) -> Reproduction:
 
 def reproduce(
     bench: Bench,
-    ways: Sequence[SourcePatch],
+    ways: Iterable[SourcePatch],
     place: Place,
     *,
     untreated: Arm,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -121,17 +121,17 @@ class _Course:
         self._winner: Arm | None = None
         self._held: Held | None = None
         self._wanted = patch
-        self._ways: dict[Treatment, tuple[SourcePatch, ...]] = {}
         self._made: Made = {}
         self._change: Reproduction | None = None
 
     def run(self, treatments: Sequence[Treatment] | None) -> Trial:
         """Go through with it."""
         try:
-            diagnosis = self._observe()
+            diagnosis, interrupted = self._observe()
         except KeyboardInterrupt:
             self._pool.close()
-            self._diagnosis = diagnose(())
+            self._diagnosis, interrupted = diagnose(()), True
+        if interrupted:
             ended = self._end(False, _("Interrupted while the script was observed."))
             return replace(ended, interrupted=True)
         if diagnosis.verdict is Verdict.HEALTHY:
@@ -159,12 +159,16 @@ class _Course:
 
     # -- the untreated run -----------------------------------------------------------------
 
-    def _observe(self) -> Diagnosis:
-        """Run the untreated script, read closely; return its diagnosis."""
+    def _observe(self) -> tuple[Diagnosis, bool]:
+        """Run the untreated script, read closely.
+
+        Returns:
+            Its diagnosis, and whether Ctrl-C came before its end: then of what was seen.
+        """
         self._tell(_("The script as it is, observed ..."))
         whole = self._budget.seconds
         with TemporaryDirectory(prefix="gradfuga-observed-") as folder:
-            run = self._pool.submit(
+            running = self._pool.submit(
                 Request(
                     place=self._place,
                     arguments=self._arguments,
@@ -175,8 +179,15 @@ class _Course:
                     patience=_OPEN_ENDED if whole is None else 0.5 * whole,
                     record=folder,
                 )
-            ).result()
-            if run.failed:
+            )
+            interrupted = False
+            try:
+                run = running.result()
+            except KeyboardInterrupt:
+                interrupted = True
+                self._pool.close()  # after the run's last words
+                run = TrialRun(0) if running.cancelled() else running.result()
+            if run.failed and not interrupted:
                 raise TrialError(
                     _("expected a script that trains"),
                     _("got a run that ended with: {why}").format(why=run.failed),
@@ -186,14 +197,16 @@ class _Course:
                     ),
                 )
             parts = sorted(Path(folder).glob("[0-9]*"), key=lambda part: int(part.name))
-            trainings = [Readings.open(part) for part in parts if (part / MANIFEST).exists()]
+            parts = [part for part in parts if (part / MANIFEST).exists()] if run.copy else []
+            trainings = [Readings.open(part) for part in parts]
             for readings in trainings:
                 readings.graph = readings.graph.moved(run.copy, str(self._place.root))
             self._first, self._trainings = run, tuple(trainings)
-            self._pool.prepare(run.modules)
+            if not interrupted:
+                self._pool.prepare(run.modules)
             self._diagnosis = diagnose(trainings)
         self._training = _judged(self._diagnosis, trainings)
-        return self._diagnosis
+        return self._diagnosis, interrupted
 
     # -- the treatments --------------------------------------------------------------------
 
@@ -259,7 +272,7 @@ class _Course:
         if self._wanted:
             self._change = reproduce(
                 bench,
-                self._patches(held.winner.treatment),
+                self._ways(held.winner.treatment),
                 self._place,
                 untreated=found.untreated,
                 treated=held.winner,
@@ -270,21 +283,17 @@ class _Course:
 
     # -- the source ------------------------------------------------------------------------
 
-    def _patches(self, treatment: Treatment) -> tuple[SourcePatch, ...]:
-        """Return the ways to write a treatment into the source."""
-        if treatment not in self._ways:
-            trainings, judged = self._trainings, self._training
-            graph = trainings[judged].graph if trainings else FlowGraph()
-            self._ways[treatment] = patches(
-                treatment, self._place, self._first.files, graph, made=self._made
-            )
-        return self._ways[treatment]
+    def _ways(self, treatment: Treatment) -> Iterator[SourcePatch]:
+        """Yield the ways to write a treatment into the source, each worked out when asked for."""
+        trainings, judged = self._trainings, self._training
+        graph = trainings[judged].graph if trainings else FlowGraph()
+        return patches(treatment, self._place, self._first.files, graph, made=self._made)
 
     def _marked(self, treatment: Treatment) -> Treatment:
         """Return a treatment that knows whether the source can be changed for all of it."""
         if not self._wanted:
             return treatment
-        first = self._patches(treatment)[0]
+        first = next(self._ways(treatment))
         return replace(treatment, lasting=bool(first.diff) and not first.unplaced)
 
     # -- the end -----------------------------------------------------------------------
@@ -310,7 +319,7 @@ class _Course:
         change = self._change
         if change is None and best is not None and self._wanted:
             why = _("Interrupted before the patched source was run.")
-            change = unrun(self._patches(best.treatment)[0], why)
+            change = unrun(next(self._ways(best.treatment)), why)
         steps = self._first.steps + (0 if bench is None else bench.steps)
         if self._steps and not (self._first.ended and self._steps >= self._first.steps):
             self._notes.append(

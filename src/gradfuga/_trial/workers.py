@@ -20,6 +20,7 @@ from .request import Order, Request, read_run
 from .scratch import PREFIX, working_copy
 
 _PAUSE = 0.1  # seconds between two looks at the clock
+_LAST_WORDS = 5.0  # chosen: seconds that an interrupted run has to write down what it has seen
 _MOST_TOLD = 300  # characters of a script's own last words
 
 
@@ -106,7 +107,7 @@ def run_request(
         told = ours / "stderr.txt"
         (ours / "order").write_bytes(pickle.dumps(order))
         child = (start or FreshStarter(ours)).start(ours / "order", told)
-        code = _await(child, request.patience, closed)
+        code = _await(child, request.patience, closed, asked=bool(request.record))
         if order.report.exists():
             return _in_the_users_terms(read_run(order.report), told, request, place.root)
         return TrialRun(request.seed, failed=_why(code, told, request))
@@ -135,8 +136,12 @@ def _moved(argument: str, request: Request, copy: Path) -> str:
     return argument
 
 
-def _await(child: AbstractChild, patience: float, closed: threading.Event | None) -> int | None:
+def _await(
+    child: AbstractChild, patience: float, closed: threading.Event | None, *, asked: bool
+) -> int | None:
     """Wait for `child`, then end it and whatever it has started.
+
+    Where the pool is closed meanwhile, a child that is `asked` ends by itself, and reports.
 
     Returns:
         Its exit code, None where it was too late.
@@ -146,6 +151,9 @@ def _await(child: AbstractChild, patience: float, closed: threading.Event | None
         while code is None and waited < patience and not (closed is not None and closed.is_set()):
             code = child.wait(_PAUSE)
             waited += _PAUSE
+        if code is None and asked and waited < patience:
+            child.interrupt()
+            code = child.wait(_LAST_WORDS)
     finally:
         child.kill()
     return code
