@@ -3,13 +3,24 @@
 import io
 import subprocess
 from functools import partial
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import torch
 
 from gradfuga._diagnose import diagnose
-from gradfuga._edits import ClipGradient, Initialize, SetPrecision, SwapActivation
+from gradfuga._edits import (
+    AddSkip,
+    Calibrate,
+    ClipGradient,
+    Initialize,
+    InsertNormalization,
+    SetPrecision,
+    SwapActivation,
+)
 from gradfuga._errors import MissingExtraError
+from gradfuga._torch.transplant import Transplant
 from gradfuga._trial import patching
 from gradfuga._trial.patching import patches
 from gradfuga._trial.scratch import Place, working_copy
@@ -17,6 +28,7 @@ from gradfuga._types import Prescription, Safety, SourceLine
 from gradfuga.experiment import Treatment, Trial
 from gradfuga.flow import FlowGraph, Op, OpRole
 from gradfuga.report.trial_text import raw_diff, write_trial
+from patch.styles import run
 
 MODEL = """\
 import torch
@@ -191,6 +203,49 @@ def test_a_file_that_is_not_in_its_own_encoding_is_left_alone(tmp_path, start):
     [patch] = patches(treatment(HE), place, ("train.py",), FlowGraph())
     assert not patch.diff
     assert "read" in patch.unplaced[0][1]
+
+
+MODEL_IN_A_LOOP = """\
+from torch import nn
+
+
+def build(sizes=(8, 100, 100, 2)):
+    layers = []
+    for a, b in zip(sizes, sizes[1:]):
+        layers += [nn.Linear(a, b), nn.Tanh()]
+    return nn.Sequential(*layers[:-1])
+"""
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        InsertNormalization("layer"),
+        InsertNormalization("group"),
+        Calibrate(two_sided=True),
+        AddSkip(0.5, learned=True),
+    ],
+    ids=str,
+)
+def test_what_the_models_own_file_has_no_place_for_is_done_beside_the_optimizer(
+    tmp_path, monkeypatch, edit
+):
+    (tmp_path / "loop_model.py").write_text(MODEL_IN_A_LOOP)
+    train = TRAIN.replace("from nets.model import Net", "from loop_model import build")
+    train = "import torch\ntorch.manual_seed(0)\n" + train.replace("Net()", "build()")
+    train = train.replace("in data", "in torch.randn(20, 4, 8)")
+    (tmp_path / "train.py").write_text(train)
+    place = Place.of("train.py", tmp_path)
+    files = ("train.py", "loop_model.py")
+    patch, *_more = patches(treatment(edit), place, files, FlowGraph())
+    assert [Path(file.path).name for file in patch.files] == ["train.py"]
+    monkeypatch.syspath_prepend(tmp_path)
+    with Transplant([edit]):
+        expected = run(train)
+    found = run(patch.files[0].after)
+    theirs = list(expected["net"].parameters())
+    for ours in found["net"].parameters():
+        assert any(torch.equal(ours, each) for each in theirs)
 
 
 def test_sources_of_a_treatments_own_are_its_patch(place):

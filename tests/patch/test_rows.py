@@ -154,6 +154,7 @@ EDITS = (
     SwapActivation("relu", of="tanh"),
     InsertNormalization("layer"),
     InsertNormalization("batch"),
+    InsertNormalization("group"),
     AddSkip(0.5),
     AddSkip(0.5, learned=True),
 )

@@ -1,11 +1,19 @@
 """Twenty layers, sixty-four wide: which repair brings the gradient back, and which does not.
 
-The reaches are those that theory gives for this depth (finite-depth recursion), or, where it gives
-none, what independent measurements found; the noise of one net of finite width is
-sqrt(kappa L / n) / (2 ln 10), .27 decades for ReLU. Each is the mean of four nets.
+The numbers are those of one independent measurement with one net each: the reach in decades, and
+the loss after 200 steps of SGD and of Adam, where a net that has learned nothing stays at 1.288.
+Its twenty weight layers are nineteen hidden ones and the output's, and an initialization is that of
+all twenty: with twenty hidden layers, and an output layer of gain one, the reach is another, by
+
+    log10 sqrt(E phi'^2) + log10(gain) - log10(gain of the output),
+
+the slope of one activation more, one weight layer more, another output layer: -.67 - .12 + ... for
+sigmoids, which is why such nets do not compare (-4.67 for -3.9, -1.22 for -.45, -.55 for -.38).
 """
 
 import math
+import statistics
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -22,60 +30,64 @@ from gradfuga._edits import (
 )
 from gradfuga._torch.surgery import apply
 
-DEPTH, WIDTH = 20, 64
+DEPTH, WIDTH = 20, 64  # weight layers, the output's among them
+PLATEAU = 1.288
 HE, LECUN = Initialize("fan_in", 2**0.5), Initialize("fan_in", 1.0)
 XAVIER = Initialize("fan_average", 1.0)
 NORMALIZED = SwapActivation("sigmoid", normalized=True)
+CENTRED = Initialize("fan_in", 4.72)  # and biases that take off the sigmoid's mean
 
 
 class Row(NamedTuple):
-    """One net of the table: what is done to it, its reach in decades, who learns with it.
+    """One net of the table: what is done to it, its reach in decades, its loss with each optimizer.
 
-    True: less than half of the plateau is left after 200 steps; False: the loss is still there
-    (above 0.95); None: slow, neither. A reach of None scatters too much to be compared: flat
-    sigmoids, a length map whose fixed point repels.
+    A loss of None was not measured.
     """
 
     activation: type[nn.Module]
     edits: list
-    reach: float | None
-    sgd: bool | None
-    adam: bool | None
+    reach: float
+    sgd: float | None
+    adam: float | None
     bias: bool = True
 
 
 TABLE = {
-    "relu": Row(nn.ReLU, [], -7.31, False, None),
-    "relu, no biases": Row(nn.ReLU, [], -7.44, False, None, bias=False),
-    "relu, He": Row(nn.ReLU, [HE], 0.02, True, True),
-    "relu, LSUV": Row(nn.ReLU, [Calibrate()], 0.28, True, True),
-    "relu, BatchNorm": Row(nn.ReLU, [InsertNormalization("batch")], 1.34, True, True),
-    "relu, LayerNorm": Row(nn.ReLU, [InsertNormalization("layer")], -0.34, None, True),
-    "relu, skip / sqrt L": Row(nn.ReLU, [AddSkip()], -0.29, True, True),
-    "relu, He, plain skip": Row(nn.ReLU, [HE, AddSkip(1.0)], 3.41, None, None),
-    "relu, He, ReZero": Row(nn.ReLU, [HE, AddSkip(0.0, learned=True)], 0.02, True, True),
-    "sigmoid": Row(nn.Sigmoid, [], -16.2, False, False),
-    "sigmoid, Xavier": Row(nn.Sigmoid, [XAVIER], -11.9, False, False),
-    "sigmoid, Xavier times 4": Row(nn.Sigmoid, [Initialize("fan_average", 4.0)], None, False, None),
-    # 20 slopes of .2117 and 19 layers of gain 1.8462: the output layer is not calibrated here
-    "sigmoid, LSUV": Row(nn.Sigmoid, [Calibrate()], -8.43, False, False),
-    "sigmoid, LayerNorm": Row(nn.Sigmoid, [InsertNormalization("layer")], -8.3, False, False),
-    "sigmoid, RMSNorm": Row(nn.Sigmoid, [InsertNormalization("rms")], -8.3, False, False),
-    "sigmoid, BatchNorm": Row(nn.Sigmoid, [InsertNormalization("batch")], -0.42, True, True),
-    "sigmoid, skip / sqrt L": Row(nn.Sigmoid, [AddSkip()], -0.85, None, True),
-    "sigmoid, normalized": Row(nn.Sigmoid, [NORMALIZED, LECUN], -0.06, True, True),
-    "sigmoid, gain 10.15": Row(nn.Sigmoid, [Initialize("fan_in", 10.149)], None, None, True),
-    "sigmoid, both ways": Row(nn.Sigmoid, [Calibrate(two_sided=True)], -0.06, True, True),
-    "sigmoid to tanh, Xavier": Row(nn.Sigmoid, [SwapActivation("tanh"), XAVIER], -0.56, True, True),
-    "sigmoid to relu, He": Row(nn.Sigmoid, [SwapActivation("relu"), HE], 0.02, True, True),
-    "tanh": Row(nn.Tanh, [], -4.70, False, None),
-    "tanh, gain 5/3": Row(nn.Tanh, [Initialize("fan_average", 5 / 3)], 0.94, True, True),
-    "tanh, orthogonal 1.05": Row(nn.Tanh, [Initialize("orthogonal", 1.05)], -0.31, True, True),
-    "gelu": Row(nn.GELU, [], -10.1, False, None),
-    "gelu, He": Row(nn.GELU, [HE], None, True, True),
-    "gelu, gain 1.53": Row(nn.GELU, [Initialize("fan_in", 1.5335)], 0.72, True, True),
-    "selu": Row(nn.SELU, [], -2.21, True, True),
-    "selu, LeCun": Row(nn.SELU, [LECUN], 0.27, True, True),
+    "relu": Row(nn.ReLU, [], -7.31, 1.288, 0.517),
+    "relu, no biases": Row(nn.ReLU, [], -7.44, 1.609, 0.598, bias=False),
+    "relu, He": Row(nn.ReLU, [HE], 0.02, 0.023, 0.000),
+    "relu, LSUV": Row(nn.ReLU, [Calibrate()], 0.28, 0.000, 0.000),
+    "relu, BatchNorm": Row(nn.ReLU, [InsertNormalization("batch")], 1.34, 0.001, 0.002),
+    "relu, LayerNorm": Row(nn.ReLU, [InsertNormalization("layer")], -0.34, 1.212, 0.004),
+    "relu, skip / sqrt L": Row(nn.ReLU, [AddSkip()], -0.29, 0.000, 0.000),
+    "relu, He, plain skip": Row(nn.ReLU, [HE, AddSkip(1.0)], 3.41, 0.000, 0.233),
+    "relu, He, ReZero": Row(nn.ReLU, [HE, AddSkip(0.0, learned=True)], 0.02, 0.000, 0.000),
+    "sigmoid": Row(nn.Sigmoid, [], -16.2, 1.288, 1.288),
+    "sigmoid, Xavier": Row(nn.Sigmoid, [XAVIER], -11.9, 1.288, 1.288),
+    "sigmoid, Xavier times 4": Row(
+        nn.Sigmoid, [Initialize("fan_average", 4.0)], -3.9, 1.288, 0.277
+    ),
+    "sigmoid, LSUV": Row(nn.Sigmoid, [Calibrate()], -7.43, 1.288, 1.288),
+    "sigmoid, LayerNorm": Row(nn.Sigmoid, [InsertNormalization("layer")], -8.3, 1.288, 1.288),
+    "sigmoid, RMSNorm": Row(nn.Sigmoid, [InsertNormalization("rms")], -8.3, 1.288, 1.288),
+    "sigmoid, BatchNorm": Row(nn.Sigmoid, [InsertNormalization("batch")], -0.42, 0.003, 0.081),
+    "sigmoid, skip / sqrt L": Row(nn.Sigmoid, [AddSkip()], -0.85, 0.349, 0.124),
+    "sigmoid, normalized": Row(nn.Sigmoid, [NORMALIZED, LECUN], -0.06, 0.000, 0.000),
+    "sigmoid, gain 10.15": Row(nn.Sigmoid, [Initialize("fan_in", 10.149)], -0.45, 0.924, 0.067),
+    "sigmoid, centred": Row(nn.Sigmoid, [CENTRED], -0.47, 0.002, 0.003),
+    "sigmoid, both ways": Row(nn.Sigmoid, [Calibrate(two_sided=True)], -0.06, None, None),
+    "sigmoid to tanh, Xavier": Row(
+        nn.Sigmoid, [SwapActivation("tanh"), XAVIER], -0.56, 0.000, 0.001
+    ),
+    "sigmoid to relu, He": Row(nn.Sigmoid, [SwapActivation("relu"), HE], 0.02, 0.023, 0.000),
+    "tanh": Row(nn.Tanh, [], -4.70, 1.288, 0.574),
+    "tanh, gain 5/3": Row(nn.Tanh, [Initialize("fan_average", 5 / 3)], 0.94, 0.000, 0.000),
+    "tanh, orthogonal 1.05": Row(nn.Tanh, [Initialize("orthogonal", 1.05)], -0.31, 0.000, 0.001),
+    "gelu": Row(nn.GELU, [], -10.1, 1.288, 0.306),
+    "gelu, He": Row(nn.GELU, [HE], -0.38, 0.001, 0.000),
+    "gelu, gain 1.53": Row(nn.GELU, [Initialize("fan_in", 1.5335)], 0.72, 0.004, 0.000),
+    "selu": Row(nn.SELU, [], -2.21, 0.092, 0.000),
+    "selu, LeCun": Row(nn.SELU, [LECUN], 0.27, 0.114, 0.000),
 }
 QUICK = ("sigmoid, LayerNorm", "sigmoid, LSUV", "sigmoid, BatchNorm", "relu, He")
 
@@ -92,13 +104,20 @@ def treated(name, seed):
     activation, edits, bias = TABLE[name].activation, TABLE[name].edits, TABLE[name].bias
     torch.manual_seed(seed)
     layers, width = [], 20
-    for _ in range(DEPTH):
+    for _ in range(DEPTH - 1):
         layers += [nn.Linear(width, WIDTH, bias=bias), activation()]
         width = WIDTH
     model = nn.Sequential(*layers, nn.Linear(WIDTH, 5, bias=bias))
-    nn.init.normal_(model[-1].weight, std=WIDTH**-0.5)  # the table's output layer has a gain of one
+    of_all = tuple(name for name, m in model.named_modules() if isinstance(m, nn.Linear))
+    edits = [
+        replace(each, paths=of_all) if isinstance(each, Initialize | Calibrate) else each
+        for each in edits
+    ]
     operation = apply(model, None, edits, batch=(task()[0],))
     assert operation.done == edits
+    if TABLE[name].edits == [CENTRED]:
+        for layer in model[2::2]:  # sigmoids have a mean of one half
+            layer.bias.data.copy_(-0.5 * layer.weight.detach().sum(1))
     return model
 
 
@@ -137,19 +156,29 @@ def loss_after(model, steps, *, adam=False):
     return float(loss.detach()) / float(-(share * share.log()).sum())
 
 
-@pytest.mark.parametrize("name", [name for name in TABLE if TABLE[name].reach is not None])
+@pytest.mark.parametrize("name", TABLE)
 def test_the_reach_after_a_repair_is_that_of_the_table(name):
-    expected = TABLE[name].reach
-    found = sum(reach(treated(name, seed)) for seed in range(4)) / 4
-    # the mean of four has half the noise of one (.27); three deviations, and 3 % for the task's x
-    assert found == pytest.approx(expected, abs=0.4 + 0.03 * abs(expected)), name
+    found = [reach(treated(name, seed)) for seed in range(8)]
+    # the table shows one net: three deviations of one; and a tenth of a decade for its other x,
+    # which is what tanh feels at its critical point (-.55 after 10 layers, -.80 after 30)
+    deviation = statistics.stdev(found)
+    assert statistics.mean(found) == pytest.approx(
+        TABLE[name].reach, abs=3.0 * deviation + 0.1
+    ), f"{name}: {deviation:.2f}"
+    assert deviation < 0.6, "a comparison with what scatters more would be none"
 
 
 def judged(name, *, adam=False):
+    """Hold what is left of the plateau after 200 steps against the table."""
+    expected = TABLE[name].adam if adam else TABLE[name].sgd
     left = loss_after(treated(name, 0), 200, adam=adam)
-    learns = TABLE[name].adam if adam else TABLE[name].sgd
-    assert learns is None or (left < 0.5) == learns, f"{name}: {left:.3f} of the plateau"
-    assert learns is not False or left > 0.95
+    if expected is None:
+        return
+    print(name, expected / PLATEAU, left)
+    if expected < 0.5 * PLATEAU:
+        assert left < 0.5, f"{name}: {left:.3f} of the plateau"
+    elif expected > 0.95 * PLATEAU:
+        assert left > 0.95, f"{name}: {left:.3f} of the plateau"
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -72,13 +72,18 @@ class Normalize(cst.CSTTransformer):
         one = layer.removeprefix("Conv") if layer != "Linear" else "1d"
         if self.edit.to == "batch":
             return f"{owner}BatchNorm{one}({wide})"
+        size = 32 if layer == "Linear" else 8
+        many = f"max({wide} // {size}, 1)"
+        if isinstance(width, cst.Integer):
+            number = int(width.evaluated_value)
+            many = next(f"{g}" for g in range(max(number // size, 1), 0, -1) if number % g == 0)
         if layer != "Linear":
-            groups = "1" if self.edit.to in ("layer", "rms") else f"max({wide} // 8, 1)"
+            groups = "1" if self.edit.to in ("layer", "rms") else many
             return f"{owner}GroupNorm({groups}, {wide})"
         return {
             "layer": f"{owner}LayerNorm({wide})",
             "rms": f"{owner}RMSNorm({wide})",
-            "group": f"{owner}GroupNorm(max({wide} // 32, 1), {wide})",
+            "group": f"{owner}GroupNorm({many}, {wide})",
         }[self.edit.to]
 
     def _placed(self, values: Sequence[cst.BaseExpression]) -> dict[int, str]:

@@ -29,6 +29,8 @@ from .drawing import drawn, number
 from .first_batch import BOTH_WAYS, CALIBRATE, REVIVE, STANDARDIZE
 from .skips import AROUND
 
+_CALLED = re.compile(rf"\.(?:{'|'.join(CLASS_OF)})\(")  # torch.relu(x), F.relu(x), x.relu()
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -51,11 +53,8 @@ def recipe(edit: Edit, source: str) -> Recipe | None:
         case Calibrate(two_sided=False):
             return Recipe(CALIBRATE, f"calibrate({named_layers(edit.paths)})\n")
         case Calibrate():
-            activations = _kinds(CLASS_OF.values(), source)
-            text = BOTH_WAYS.replace("<activations>", activations)
             call = f"CalibrateBothWays({named_layers(edit.paths)})\n"
-            # an activation that is a mere call has no module to be stretched
-            return Recipe(text, call) if activations else None
+            return _behind_activations(BOTH_WAYS, call, source)
         case ReviveUnits():
             return Recipe(REVIVE, f"revive_dead_units({named_layers(edit.paths)})\n")
         case Initialize(recurrent=True):
@@ -88,17 +87,31 @@ def recipe(edit: Edit, source: str) -> Recipe | None:
         case SetPrecision(to="float32_weights"):
             return Recipe(_FLOAT32, "keep_float32_weights({model})\n")
         case InsertNormalization():
-            layers = _kinds(LAYER_WIDTH, source) or "torch.nn.Linear"
+            layers = _kinds(LAYER_WIDTH, source) or _kinds(LAYER_WIDTH, " ".join(LAYER_WIDTH))
             kinds = layers if layers.startswith("(") else f"({layers},)"
             text = _NORMALIZE.replace("<layers>", kinds).replace("<norm>", _norm(edit, layers))
-            return Recipe(text, f"normalize_layers({named_layers(edit.paths)})\n")
+            function = f"{_GROUPS}\n{text}" if edit.to == "group" else text
+            return Recipe(function, f"normalize_layers({named_layers(edit.paths)})\n")
         case AddSkip():
-            activations = _kinds(CLASS_OF.values(), source)
-            text = _around(edit).replace("<activations>", activations)
             call = f"AddSkips({named_layers(edit.paths)})\n"
-            return Recipe(text, call) if activations else None
+            return _behind_activations(_around(edit), call, source)
         case _:
             return None
+
+
+def _behind_activations(function: str, call: str, source: str) -> Recipe | None:
+    """Return a recipe that hooks activation modules; a mere call has none that could be hooked.
+
+    Where the file shows no activation at all, the model is built in another one.
+    """
+    found = _kinds(CLASS_OF.values(), source)
+    if found:
+        return Recipe(function.replace("<activations>", found), call)
+    if _CALLED.search(source):
+        return None
+    kinds = "".join(f"    torch.nn.{kind},\n" for kind in CLASS_OF.values())
+    whole = function.replace("<activations>", "ACTIVATIONS")
+    return Recipe(f"\nACTIVATIONS = (\n{kinds})\n{whole}", call)
 
 
 def _around(edit: AddSkip) -> str:
@@ -133,23 +146,31 @@ def _kinds(names: Iterable[str], source: str) -> str:
 
 
 def _norm(edit: InsertNormalization, layers: str) -> str:
-    """Return the expression of the normalization behind `layer`, of `width` units or channels."""
+    """Return the statements that build the normalization behind `layer`, of width `width`."""
     linear = {
         "batch": "torch.nn.BatchNorm1d(width)",
         "layer": "torch.nn.LayerNorm(width)",
         "rms": "torch.nn.RMSNorm(width)",
-        "group": "torch.nn.GroupNorm(max(width // 32, 1), width)",
+        "group": "torch.nn.GroupNorm(groups(width, 32), width)",
     }[edit.to]
-    if layers == "torch.nn.Linear":
-        return linear
-    groups = "1" if edit.to in ("layer", "rms") else "max(width // 8, 1)"
-    images = f"torch.nn.GroupNorm({groups}, width)"
-    if edit.to == "batch":
-        norms = [f"torch.nn.BatchNorm{axis}d(width)" for axis in "12" if f"Conv{axis}d" in layers]
-        images = " if layer.weight.dim() == 3 else ".join(norms)
-    if "Linear" not in layers:
-        return images
-    return f"{linear} if isinstance(layer, torch.nn.Linear) else {images}"
+    groups = "1" if edit.to in ("layer", "rms") else "groups(width, 8)"
+    kinds = [kind for kind in LAYER_WIDTH if f"torch.nn.{kind}" in layers]
+    made = {
+        kind: linear
+        if kind == "Linear"
+        else f"torch.nn.BatchNorm{kind[4:]}(width)"
+        if edit.to == "batch"
+        else f"torch.nn.GroupNorm({groups}, width)"
+        for kind in kinds
+    }
+    if len(set(made.values())) == 1:
+        return f"norm = {made[kinds[0]]}"
+    choice = ", ".join(f"torch.nn.{kind}: {norm}" for kind, norm in made.items())
+    return (
+        "norm = {\n            "
+        + choice.replace("), ", "),\n            ")
+        + (",\n        }[type(layer)]")
+    )
 
 
 # torch stacks gates: LSTM input, forget, cell, output; GRU reset, update, new
@@ -233,14 +254,20 @@ def keep_float32_weights(model):
 
     model.register_forward_pre_hook(widen)
 '''
+_GROUPS = '''
+def groups(width, size):
+    """Return how many groups of about `size` units there are: a divisor of the width."""
+    return next(g for g in range(max(width // size, 1), 0, -1) if width % g == 0)
+'''
 _NORMALIZE = '''
 def normalize_layers(model, names=None):
     """Put a normalization behind each hidden layer."""
-    layers = {name: m for name, m in model.named_modules() if type(m) in <layers>}
+    kinds = <layers>
+    layers = {name: m for name, m in model.named_modules() if type(m) in kinds}
     for name in [name for name in layers if name in names] if names else list(layers)[:-1]:
         layer, (parent, _, last) = layers[name], name.rpartition(".")
         width = layer.weight.shape[0]
-        norm = <norm>
+        <norm>
         behind = torch.nn.Sequential(layer, norm.to(layer.weight))
         setattr(model.get_submodule(parent), last, behind)
 '''

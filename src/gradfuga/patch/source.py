@@ -315,7 +315,7 @@ def _scale_loss(module: cst.Module) -> cst.Module:
 def _behind_imports(module: cst.Module, text: str) -> cst.Module:
     """Insert definitions behind the first imports that bring torch, two lines apart."""
     if not _NN.search(module.code):
-        text = re.sub(r"\bnn\.", "torch.nn.", text)
+        text = re.sub(r"(?<![\w.])nn\.", "torch.nn.", text)
     body = list(module.body)
     place = next((at for at, each in enumerate(body) if _brings_torch(each)), -1) + 1
     while 0 < place < len(body) and _is_import(body[place]):
