@@ -20,6 +20,14 @@ generator = torch.Generator().manual_seed(0)
 """
 
 
+# what is there and a quarter of a GB, as a queue of a cluster or a container allows it
+CROWDED = """import resource
+held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 2**28
+resource.setrlimit(resource.RLIMIT_AS, (held, held))
+hoard = [torch.ones(2**24) for _ in range(64)]
+"""
+
+
 def plain(source: str) -> list[float]:
     """Return the losses of a script that keeps them in `losses`, run in this process."""
     names: dict[str, object] = {}
@@ -124,7 +132,13 @@ def test_a_script_that_stops_at_a_broken_loss_has_a_result(run):
     ("change", "why"),
     [
         ("raise RuntimeError('no such layer')", "RuntimeError: no such layer"),
-        ("torch.empty(10**15)", "allocate memory"),
+        ("torch.empty(10**15)", "out of memory: it asked for 4000000000000000 bytes"),
+        (CROWDED, "out of memory: it asked for"),
+        (
+            "raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.')",
+            "out of memory: it asked for 2.00 GiB",
+        ),
+        ("raise MemoryError", "out of memory"),
         ("import os; os.kill(os.getpid(), 9)", "memory runs out"),
         ("import os; os._exit(3)", "exit code 3"),
         ("raise SystemExit", "no step"),
@@ -173,6 +187,11 @@ def test_randomness_that_no_seed_reaches_is_told(run):
     drawn = "import os; x += int.from_bytes(os.urandom(4)) / 2**32\n"
     source = HEALED.replace("optimizer = ", f"{drawn}optimizer = ")
     first, again = run(source, steps=20), run(source, steps=20)
+    assert "no seed reaches" in " ".join(limits(first, Arm(Treatment(""), (again,))))
+    # behind twelve sigmoids the loss does not tell one input from another
+    deep = SICK.replace("range(6)", "range(12)").replace("optimizer = ", f"{drawn}optimizer = ")
+    first, again = run(deep, steps=20), run(deep, steps=20)
+    assert first.start == again.start
     assert "no seed reaches" in " ".join(limits(first, Arm(Treatment(""), (again,))))
     same = run(SICK, steps=20)
     assert "no seed reaches" not in " ".join(limits(same, Arm(Treatment(""), (same,))))

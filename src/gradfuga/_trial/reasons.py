@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from .._messages import _
+from .._types import DepthProfile
 from ..experiment import Arm, TrialRun
 from .decision import learns
+
+_ROUNDING = 1e-4  # decades; two runs of one seed read the same gradients
 
 
 def why_nothing(untreated: Arm, standing: Sequence[Arm], *, late: bool) -> str:
@@ -50,8 +54,17 @@ def limits(first: TrialRun, again: Arm) -> Iterator[str]:
         return
     second = again.runs[0]
     common = min(len(second.start), len(first.start))
-    if second.start[:common] != first.start[:common]:
+    # a network that is cut off from its inputs has the same loss whatever they are; its reach tells
+    if second.start[:common] != first.start[:common] or not _alike(first.depth, second.depth):
         yield _(
             "The script draws randomness that no seed reaches: two runs with one seed differ, so "
             "pairs are alike only on average."
         )
+
+
+def _alike(one: DepthProfile, other: DepthProfile) -> bool:
+    """Whether two runs have read one reach before their first step."""
+    return one.path != other.path or all(
+        math.isclose(mine, yours, abs_tol=_ROUNDING)
+        for mine, yours in zip(one.reach, other.reach, strict=True)
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import tempfile
 import threading
@@ -21,6 +22,9 @@ from .scratch import PREFIX, working_copy
 
 _PAUSE = 0.1  # seconds between two looks at the clock
 _LAST_WORDS = 5.0  # chosen: seconds that an interrupted run has to write down what it has seen
+# What Python, the allocators of torch and those of its devices say.
+_NO_MEMORY = re.compile(r"\bMemoryError\b|OutOfMemoryError|out of memory|can't allocate memory")
+_WANTED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 _MOST_TOLD = 300  # characters of a script's own last words
 
 
@@ -119,6 +123,11 @@ def _in_the_users_terms(run: TrialRun, told: Path, request: Request, copy: Path)
         return run
     words = _last_words(told) if run.failed.startswith("exit code") else ""
     why = f"{run.failed}: {words}" if words else run.failed
+    if _NO_MEMORY.search(why):
+        wanted = _WANTED.search(why)
+        why = _("out of memory")
+        if wanted is not None:
+            why = _("out of memory: it asked for {size}").format(size=wanted[1])
     return replace(run, failed=why.replace(str(copy), str(request.place.root)))
 
 
