@@ -9,13 +9,15 @@ import pytest
 
 from _trial.conftest import HEALED, SICK, patched
 from gradfuga import trial
-from gradfuga._edits import Initialize, SetOptimizer, SwapActivation
+from gradfuga._edits import Initialize, InsertNormalization, SetOptimizer, SwapActivation
 from gradfuga._errors import TrialError
+from gradfuga._trial.scratch import PREFIX
 from gradfuga._trial.workers import LocalPool
 from gradfuga._types import Prescription, Safety
 from gradfuga.experiment import Treatment
 from gradfuga.report.document import dumps, schema
 from gradfuga.report.html import render_html
+from gradfuga.report.text import render_text
 from gradfuga.report.trial_text import render_trial
 
 # It draws its weights once: ReLU in its place changes nothing else.
@@ -51,7 +53,7 @@ def test_the_treatment_that_works_is_proven_and_shown(tried, tmp_path):
     assert found.comparison.interval[0] > 0.05
     assert found.treated.reach > found.untreated.reach
     broken = next(arm for arm in found.tried if arm.treatment.title == "breaks")
-    assert "MemoryError" in broken.failed
+    assert broken.failed == "out of memory"
     assert any("seeds itself" in note for note in found.notes)
     # the source: patched, run, and untouched
     assert found.diff_proven, found.diff_because
@@ -64,6 +66,13 @@ def test_the_treatment_that_works_is_proven_and_shown(tried, tmp_path):
     assert file.before == PLAIN
     seen = {line.file for each in found.diagnosis.findings for line in each.source}
     assert seen == {file.path}
+    # nothing names the working copies
+    pytest.importorskip("bokeh")
+    page = render_html(found.diagnosis, found.trainings, found)
+    told = render_text(found.diagnosis, color=False, width=80)
+    for shown in (page, dumps(found.diagnosis, found), told, render_trial(found, color=False)):
+        assert PREFIX not in shown
+        assert "train.py" in shown
     # as it is piped, the whole text is a patch
     document = json.loads(dumps(found.diagnosis, found))
     jsonschema.validate(document, schema())
@@ -77,8 +86,6 @@ def test_the_treatment_that_works_is_proven_and_shown(tried, tmp_path):
     git(["git", "apply"])
     assert (tmp_path / "train.py").read_text() == file.after
     assert "\x1b[32m+" in render_trial(found, color=True, width=80)
-    pytest.importorskip("bokeh")
-    page = render_html(found.diagnosis, found.trainings, found)
     assert "trial-loss" in page
     assert "trial-reach" in page
 
@@ -106,6 +113,22 @@ def test_ctrl_c_keeps_what_is_known(tried, last_words, known):
         assert '+ACTIVATION = "ReLU"' in found.diff
         assert not found.diff_proven
         assert "Not proven as a diff." in render_trial(found, color=False, width=80)
+
+
+def test_what_the_source_has_no_place_for_is_proven_and_told_in_words(tried, tmp_path):
+    hidden = PLAIN.replace("nn.Linear(16, 16)", "getattr(nn, 'Lin' + 'ear')(16, 16)")
+    hidden = hidden.replace("torch.optim.SGD(", "getattr(torch.optim, 'S' + 'GD')(")
+    normalize = treatment("normalize", InsertNormalization("batch"), remedy="RX004")
+    found = tried(hidden, treatments=[normalize])
+    assert found.proven, found.because
+    assert (found.diff, found.diff_proven, found.sources) == ("", False, ())
+    text = " ".join(render_trial(found, color=False, width=90).split())
+    assert "Not proven as a diff. It cannot be written into the source" in text
+    assert "Left out: Put BatchNorm between each layer and its activation." in text
+    document = json.loads(dumps(found.diagnosis, found))
+    jsonschema.validate(document, schema())
+    assert document["trial"]["unplaced"]
+    assert (tmp_path / "train.py").read_text() == hidden
 
 
 def test_that_no_treatment_helped_is_a_result(tried):
