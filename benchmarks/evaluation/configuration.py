@@ -73,6 +73,14 @@ MENUS = {
         ("default", "default", "critical", "small", "orthogonal", "wild"),
         ("sgd", "momentum", "adam", "adamw", "nadam"),
     ),
+    # losses that the script writes out itself, and families that none of the three has built
+    "written": Menu(
+        tuple(tasks.WRITTEN),
+        ("mlp", "mlp_gn", "bottleneck", "bottleneck", "maxout", "residual", "pyramid"),
+        ("relu", "leaky_relu", "tanh", "sigmoid", "silu", "mish", "softsign"),
+        ("default", "default", "critical", "xavier", "truncated", "large"),
+        ("sgd", "nesterov", "adam", "adamw", "rmsprop"),
+    ),
 }
 
 # Ordinary learning rates, from low to high.

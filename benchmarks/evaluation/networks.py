@@ -78,6 +78,17 @@ def _affine(function: Callable[[Tensor], Tensor]) -> tuple[float, float]:
     return scale, -scale * first + math.sqrt(max(square, 0.0))
 
 
+class Maxout(nn.Module):
+    """The larger of two layers, unit by unit."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.maximum(self.one(x), self.other(x))
+
+
 class Hidden(nn.Module):
     """One hidden layer of one of the families, with or without a scaled skip around it."""
 
@@ -89,6 +100,10 @@ class Hidden(nn.Module):
             self.core: nn.Module = nn.Conv1d(width, width, 3, padding=1)
         elif is_conv:
             self.core = nn.Conv2d(width, width, 3, padding=1)
+        elif family == "bottleneck":
+            self.core = nn.Sequential(nn.Linear(width, width // 4), nn.Linear(width // 4, width))
+        elif family == "maxout":
+            self.core = Maxout(width)
         else:
             self.core = nn.Linear(width, width)
         self.gate = nn.Linear(width, width) if family in ("gated", "highway") else None
@@ -97,6 +112,8 @@ class Hidden(nn.Module):
             self.norm = nn.BatchNorm2d(width) if is_conv else nn.BatchNorm1d(width)
         elif family == "mlp_ln":
             self.norm = nn.LayerNorm(width)
+        elif family == "mlp_gn":
+            self.norm = nn.GroupNorm(4, width)
         self.activation = Activation(c.activation, normalized=repair is Repair.NORMALIZED)
         self.family = family
         self.dropout = nn.Dropout(0.3 if c.decoy is Decoy.DROPOUT else 0.0)
