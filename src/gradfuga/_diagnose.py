@@ -239,6 +239,10 @@ def _causes(
             if name != UNEXPLAINED and name in by_cause and share >= _SMALLEST_SHARE
         ]
         return tuple(named), 1.0 - sum(cause.share for cause in named)
+    if (
+        judgement.why is Why.DROPPED
+    ):  # no cause of the contract: dead units and small weights follow
+        return (), 1.0
     if judgement.verdict is Verdict.EXPLODING:  # non-finite, and not by the path
         order: tuple[str, ...] = ("learning_rate_too_high", "target_scale", "data_or_labels")
     else:

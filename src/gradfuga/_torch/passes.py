@@ -150,6 +150,7 @@ def _joined(records: Sequence[TapeRecord]) -> TapeRecord:
         edges={},
         statistics={},
         terms={},
+        dropped={},
         shapes={},
         parameters=path.parameters,
         weight_gradient={k: v for record in records for k, v in record.weight_gradient.items()},
@@ -165,6 +166,7 @@ def _joined(records: Sequence[TapeRecord]) -> TapeRecord:
             whole.edges[key] = added(whole.edges.get(key), norm)
         whole.statistics.update({place[old]: v for old, v in record.statistics.items()})
         whole.terms.update({place[old]: v for old, v in record.terms.items()})
+        whole.dropped.update({place[old]: p for old, p in record.dropped.items()})
         whole.shapes.update({place[old]: v for old, v in record.shapes.items()})
     return whole
 

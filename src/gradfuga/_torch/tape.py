@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from .._contracts import AbstractStatistic, NodeView
 from ..flow import base_name
 from .chains import find_chains
+from .dropout import dropped_shares, with_dropout
 from .fed import fed
 from .lags import LagCurve
 from .loss import LossTerm
@@ -50,6 +51,7 @@ class TapeRecord:
             backward pass (unscaled by any clipping), `stale` its norms just before it,
             by identity.
         inputs: the data that went into the model.
+        dropped: the probability by which a dropout drops values, by op.
         read_sources: whether the nodes carry tracebacks.
         curves: the gradient against the lag in every recurrence, where it was probed.
         read: at how many time steps the loss reads a recurrent layer's output directly, by
@@ -62,6 +64,7 @@ class TapeRecord:
     read_sources: bool
     outputs: tuple[int, ...]
     inputs: tuple[Tensor, ...] = ()
+    dropped: dict[int, float] = field(default_factory=dict)
     loss: Measured | None = None
     gradient: dict[int, Measured] = field(default_factory=dict)
     edges: dict[tuple[int, int], Measured] = field(default_factory=dict)
@@ -103,12 +106,15 @@ class Tape:
         walk: Callable[[Sequence[Tensor], Mapping[int, Tensor]], Walk] = walk,
     ) -> None:
         path = walk(roots, gathered(call.module for call in calls))
+        dropped = dropped_shares(path)
+        path = with_dropout(path, dropped)
         self.record = TapeRecord(
             walk=path,
             spans=tuple(spans),
             calls=tuple(calls),
             read_sources=read_sources,
             outputs=outputs_of(path, calls),
+            dropped=dropped,
             inputs=tuple(x for call in calls for x in call.data) or fed(path),
         )
         self._statistics = statistics

@@ -80,6 +80,8 @@ class TapeRows:
             for statistic, number in measured.items():
                 kind = Kind.WEIGHT if statistic in _WEIGHT_STATISTICS else Kind.ACTIVATION
                 add(step, ops[place].path, kind, statistic, number)
+        for place, p in record.dropped.items():
+            add(step, ops[place].path, Kind.ACTIVATION, "dropped_share", p)
         self._apart(_BREAKS, lambda: self._write_backward_break(step, record, graph))
         self._apart(_TERMS, lambda: self._write_terms(step, record, graph, scaled))
         self._apart(_LAGS, lambda: self._write_curves(step, record, names))

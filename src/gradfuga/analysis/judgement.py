@@ -41,6 +41,7 @@ from .conditions import (
     weights_decayed,
 )
 from .crossed import crossed_targets
+from .dropped import dropout_noise
 from .remembering import along_depth, expands, memory_of, opened
 from .tolls import TENTH, held_back
 
@@ -80,6 +81,7 @@ class Why(Enum):
     WORSE = "worse"
     DECAYED = "decayed"
     CROSSED = "crossed"
+    DROPPED = "dropped"
     PROBABILITIES = "probabilities"
     FLOWS = "flows"
     NOTHING_FOUND = "nothing_found"
@@ -240,6 +242,10 @@ def _uninformed(case: Case) -> Judgement:
 
 def _fine_at_start(case: Case, *, seen_enough: bool) -> Judgement:
     """Nothing was learned although the path was sound, or hardly out of bounds, at first."""
+    # units that are off for a batch, and a path that fades later, are then the masks' doing
+    drowned = dropout_noise(case) > REACH_LIMIT and case.progress.nothing
+    if drowned and seen_enough and _moved(case):
+        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.DROPPED)
     if grew_dead(case):
         return Judgement(Verdict.DEAD_UNITS, Severity.FATAL, None, Why.KILLED)
     if held_back(case) is not None and seen_enough:

@@ -53,6 +53,8 @@ def statistic_word(name: str) -> str:
         "target_distance": _("target distance"),
         "target_spread": _("target spread"),
         "pairs": _("pairs"),
+        "dropped_share": _("dropped share"),
+        "noise": _("noise"),
         "broken_low": _("broken low"),
         "broken_high": _("broken high"),
         "unreached_share": _("unreached share"),
