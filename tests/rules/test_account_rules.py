@@ -269,3 +269,17 @@ def test_a_sharp_softmax_that_passes_nothing_is_found_by_its_jacobian():
 )
 def test_attention_without_one_of_the_signs_is_left_alone(healthy):
     assert not fires(ATTENTION, healthy)
+
+
+def raw_inputs(size):
+    made = IDLE.reading("layer.0", Kind.ACTIVATION, "input_rms", size)
+    case = replace(made.case, blamed=accused(SATURATED, -4.0).blamed)
+    return [each for each in SATURATED.check(case) if "standardize" in each.message]
+
+
+def test_a_first_layer_that_raw_data_saturates_is_told_to_standardize_it():
+    (finding,) = raw_inputs(147.0)
+    assert finding.evidence[0].statistic == "input_rms"
+    assert (finding.evidence[0].observed, finding.evidence[0].expected) == (147.0, 1.0)
+    assert not raw_inputs(SATURATED.raw)
+    assert not raw_inputs(1.0)

@@ -77,6 +77,8 @@ def _forward(name: str, op: Op | None, found: Break) -> str:
             "'{path}' overflowed at step {step}: its inputs reach from {low} to {high}, its format "
             "ends at {largest}."
         )
+    if math.isnan(low):
+        return _("'{path}' made the first one at step {step}.")
     return _("'{path}' made it at step {step}, of finite numbers from {low} to {high}.")
 
 

@@ -10,7 +10,8 @@ Why it matters
 
 Evidence
     ``mean_squared_slope`` at the blamed step, against the one at unit variance; and the claim on
-    the reach, in decades.
+    the reach, in decades. Where the first layer saturates because of the data, ``input_rms``, the
+    data's size, against 1.
 
 Known limits
     Inputs a hundred times too large cost a tanh layer 1.3 decades. Where the inputs of the whole
@@ -24,16 +25,17 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, final
 
 from .._messages import _
-from .._types import Finding, Kind
+from .._types import Evidence, Finding, Kind
 from ._blame import AbstractBlame, without_claim
 from ._dead import dead, dead_finding
+from ._samples import value_at
+from ._words import plain
 
 if TYPE_CHECKING:
-    from .._types import Evidence
     from ..analysis.case import Case
     from ._blame import Blame
 
@@ -49,6 +51,7 @@ class SaturatedActivation(AbstractBlame):
     cause: ClassVar[str] = "saturated_activation"
     sign: ClassVar[int] = -1
 
+    raw: float = 10.0  # root mean square of the data: one order above standardized (chosen)
     dead_layer: float = 0.9  # of its units; a healthy narrow conv reaches .88 (decision rule)
 
     def check(self, case: Case) -> Iterable[Finding]:
@@ -57,7 +60,26 @@ class SaturatedActivation(AbstractBlame):
         if found is not None:
             text = _("{activation} at {layers} is flat for every example: no gradient passes it.")
             return (dead_finding(self, case, found, text, limit=self.dead_layer),)
-        return self.blamed(case)
+        return tuple(self._of_raw_inputs(case, finding) for finding in self.blamed(case))
+
+    def _of_raw_inputs(self, case: Case, finding: Finding) -> Finding:
+        """Say where the inputs are too large: in the data itself, right below the first layer."""
+        first = case.op_of(case.layers[-1])
+        above = {case.graph.ops[edge.consumer].path for edge in case.graph.consumers[first.index]}
+        step = case.blamed.step
+        size = value_at(case, first.path, Kind.ACTIVATION, "input_rms", step)
+        if finding.paths[0] not in above or not size > self.raw:
+            return finding
+        text = _(
+            "What goes into '{layer}', the first layer, is of size {size}: standardize the data to "
+            "mean 0 and variance 1."
+        ).format(layer=first.path, size=plain(size))
+        shown = Evidence(first.path, Kind.ACTIVATION, "input_rms", step, size, 1.0)
+        return replace(
+            finding,
+            message=f"{finding.message} {text}",
+            evidence=(shown, *finding.evidence),
+        )
 
     @property
     def message(self) -> str:
