@@ -124,6 +124,7 @@ ROWS = (
     Row("RX031", "recall, LSTM", "REC005"),
     Row("RX032", "near recall, RNN", "REC003"),
     Row("RX032", "expanding", "REC004"),
+    Row("RX036", "expanding", "REC004"),
     Row("RX033", "recall, RNN", "REC003"),
 )
 ADVICE = (

@@ -1,8 +1,8 @@
 """Start the recurrent matrix where it keeps lengths.
 
 What it changes
-    The hidden-to-hidden weight is drawn orthogonal, with biases of zero. For a ReLU the identity
-    does as well; set it by hand.
+    The hidden-to-hidden weight is drawn orthogonal, with biases of zero. A ReLU takes
+    the identity instead.
 
 Why it helps
     All singular values are one, so that a step neither shrinks nor enlarges the gradient: an
