@@ -120,6 +120,7 @@ FUNCTIONS = script("module_list").replace("torch.sigmoid", "torch.relu")
         (SCRIPTS["residual"], ScaleBranch(paths=BLOCKS)),
         (SCRIPTS["residual"], ScaleBranch(0.0, learned=True, paths=BLOCKS)),
         (SCRIPTS["transformer"], MoveNormalization("deepnorm")),
+        (SCRIPTS["transformer"], MoveNormalization("pre")),
         (SCRIPTS["half"], SetPrecision("scaled")),
         (SCRIPTS["half"], SetPrecision("bfloat16")),
         (SCRIPTS["bfloat16"].replace("range(400)", "range(40)"), SetPrecision("float32_weights")),

@@ -174,3 +174,55 @@ class ChangeConstructor(cst.CSTTransformer):
         elif self.to:
             return updated
         return updated.with_changes(func=func, args=named)
+
+
+def normalize_first(module: cst.Module) -> tuple[cst.Module, int]:
+    """Make torch's post-norm blocks pre-norm; their stacks then need a normalization at the end.
+
+    Returns:
+        The changed file, and how many constructors of blocks were changed.
+    """
+    first = ChangeConstructor(_BLOCKS, add="norm_first=True")
+    changed = module.visit(first)
+    found = _Widths()
+    module.visit(found)
+    if len(found.blocks) == 1 and found.stacks and found.stacks <= found.blocks:
+        [(_scope, owner, width)] = found.blocks
+        norm = f"{owner}LayerNorm({width})"
+        end = ChangeConstructor({"TransformerEncoder", "TransformerDecoder"}, add=f"norm={norm}")
+        changed = changed.visit(end)
+    return changed, first.changed
+
+
+_BLOCKS = frozenset({"TransformerEncoderLayer", "TransformerDecoderLayer"})
+
+
+class _Widths(cst.CSTVisitor):
+    """The widths of blocks, and the stacks without a normalization, by the function they are in.
+
+    A stack is known by the width of the blocks beside it: one in another function has none.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: set[tuple[str, str, str]] = set()
+        self.stacks: set[tuple[str, str, str]] = set()
+        self._open: list[str] = []
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        self._open.append(node.name.value)
+
+    def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:
+        self._open.pop()
+
+    def visit_Call(self, node: cst.Call) -> None:
+        name, scope = last_name(node.func), ".".join(self._open)
+        owner = f"{stem(node.func)}." if stem(node.func) else ""
+        width = argument(node, "d_model", 0)
+        if name in _BLOCKS:
+            self.blocks.add((scope, owner, "" if width is None else code(width)))
+        elif name in ("TransformerEncoder", "TransformerDecoder"):
+            if argument(node, "norm", 2) is None:
+                widths = {each for each in self.blocks if each[0] == scope and each[2]}
+                self.stacks |= widths or {(scope, owner, "?")}
+            else:
+                self.stacks.add((scope, owner, "has one"))

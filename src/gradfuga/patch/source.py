@@ -37,7 +37,7 @@ from ._names import CLASS_OF, code, statements
 from ._rows import numbered
 from .activations import HELPER, SwapActivations, kinds_of
 from .drawing import drawing
-from .layers import ChangeConstructor, Normalize
+from .layers import Normalize, normalize_first
 from .precision import ScaleLoss, WidenAutocast
 from .recipes import named_layers, recipe
 from .recurrent import ReplaceRecurrents
@@ -148,9 +148,7 @@ def _place(
             gated = ReplaceRecurrents(edit.to)
             return _kept(module.visit(gated), gated.changed)
         case MoveNormalization(to="pre"):
-            blocks = {"TransformerEncoderLayer", "TransformerDecoderLayer"}
-            first = ChangeConstructor(blocks, add="norm_first=True")
-            return _kept(module.visit(first), first.changed)
+            return _kept(*normalize_first(module))
         case SetOptimizer():
             option = training.SetOption(edit)
             return _kept(module.visit(option), option.changed)
