@@ -38,6 +38,8 @@ class NodeView:
         setting: reads a saved number by its short name (``"negative_slope"``).
         grad_output: gradient of the loss with respect to the op's output, any shape.
         grad_inputs: the same for each input, None where it needs none.
+        again: works out in float32 what has left a convolution or an attention in half precision,
+            for a few examples: pairs of the gradient in float32 and the same as it left.
     """
 
     name: str
@@ -45,6 +47,7 @@ class NodeView:
     setting: Callable[[str], float | None]
     grad_output: Tensor
     grad_inputs: tuple[Tensor | None, ...]
+    again: Callable[[], list[tuple[Tensor, Tensor]]] = list
 
 
 class AbstractStatistic(ABC):

@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from .._contracts import AbstractStatistic, NodeView
 from ..flow import base_name
+from .again import again
 from .chains import find_chains
 from .dropout import dropped_shares, with_dropout
 from .fed import fed
@@ -218,12 +219,14 @@ class Tape:
             if not self._parts.work(part):
                 continue
             try:
+                left = tuple([g if g is None else whole(g) for g in grad_inputs])
                 view = NodeView(
                     node.name(),
                     partial(_saved, node),
                     partial(_setting, node),
                     present[0],
-                    tuple([g if g is None else whole(g) for g in grad_inputs]),
+                    left,
+                    partial(again, node, present[0], left),
                 )
                 measured = statistic.measure(view)
             except Exception as error:  # noqa: BLE001

@@ -15,8 +15,10 @@ Evidence
     float32: the exact test with two loss scales, op by op.
 
 Known limits
-    Read where a gradient is cast or multiplied by a matrix; a convolution or a kernel of
-    attention that underflows by itself is not. bfloat16 has the range of float32 and does not.
+    Read where a gradient is cast or multiplied by a matrix, in a convolution, and in a fused
+    attention without dropout that has as many heads of keys as of queries. Of the gradients that
+    go on to other layers, not of those that end in a weight. bfloat16 has the range of float32 and
+    does not underflow.
 
 References
     Micikevicius et al. 2018, Mixed Precision Training, https://arxiv.org/abs/1710.03740.
