@@ -27,6 +27,7 @@ from rules.cases import SAMPLED, STANDING, Training, by_step
 LEARNER, IDLE = Training(), Training().that_learns_nothing()
 LOW, HIGH = IDLE.gains(linear=0.1), IDLE.gains(linear=10.0)
 BROKEN = IDLE.with_losses([*STANDING[:50], *[math.nan] * 50])
+GROWN = IDLE.with_losses([*STANDING[:47], 1e3, 1e9, 1e27, *[math.nan] * 50])
 SLOW = IDLE.everywhere(Kind.UPDATE, "norm", 1e-3)
 VANISHING = Judgement(Verdict.VANISHING, Severity.FATAL, Axis.DEPTH, Why.NEVER_LEARNS)
 VALIDATOR = jsonschema.Draft202012Validator(schema())
@@ -93,7 +94,8 @@ TRAININGS = {
     "healthy": (LEARNER, "healthy"),
     "vanishing": (LOW, "vanishing"),
     "exploding": (HIGH, "exploding"),
-    "not finite": (BROKEN, "exploding"),
+    "not finite after growth": (GROWN, "exploding"),
+    "not finite at once": (BROKEN, "stalled"),
     "not finite by path": (BROKEN.gains(linear=10.0), "exploding"),
     "dead": (
         IDLE.reading("act.1", Kind.ACTIVATION, "dead_share", 1.0).reading(

@@ -102,8 +102,8 @@ def test_a_nan_loss_that_the_trainers_log_hides_is_recorded(tmp_path):
 
 def test_a_model_that_learns_is_healthy_and_trains_to_the_same_bits(tmp_path):
     callback = GradfugaCallback()
-    seen = train(tmp_path, kind=Trainer, callbacks=[callback], steps=100)
-    bare = train(tmp_path, kind=Trainer, callbacks=[TrainerCallback()], steps=100)
+    seen = train(tmp_path, kind=Trainer, callbacks=[callback], steps=300)
+    bare = train(tmp_path, kind=Trainer, callbacks=[TrainerCallback()], steps=300)
     for one, other in zip(bare.model.parameters(), seen.model.parameters(), strict=True):
         assert torch.equal(one, other)
     assert callback.diagnosis.verdict is Verdict.HEALTHY

@@ -58,17 +58,17 @@ def spenders(case: Case) -> Spenders | None:
     """Return the layers that starve all others through the clipping, None where none do."""
     if case.record.optimizer not in _LINEAR:
         return None
-    squares, given = _squares(case)
+    norms, given = _norms(case)
     if not given:
         return None
-    share = _shares(squares)
+    share = _shares(norms)
     loud = _fewest(share)
     quiet = [layer for layer in share if layer not in loud]
     if not loud or len(loud) >= len(quiet):
         return None
-    kept = median(_ratio(given, squares, quiet, step) for step in given)
+    kept = median(_ratio(given, norms, quiet, step) for step in given)
     apart = median(
-        min(1.0, _size(given[step]) / max(_size(squares[step], quiet), 1e-300)) for step in given
+        min(1.0, _size(given[step]) / max(_size(norms[step], quiet), 1e-300)) for step in given
     )
     fed = [each for each in feeds(case) if each.path in quiet]
     best = max(fed, key=lambda each: each.feed, default=None)
@@ -88,8 +88,8 @@ def spenders(case: Case) -> Spenders | None:
 _Steps = dict[int, dict[str, float]]
 
 
-def _squares(case: Case) -> tuple[_Steps, _Steps]:
-    """Return |gradient|^2 by step and layer: before clipping, and as the optimizer got it.
+def _norms(case: Case) -> tuple[_Steps, _Steps]:
+    """Return |gradient| by step and layer: before clipping, and as the optimizer got it.
 
     Each parameter's part is recorded where something was clipped; elsewhere all of it is left.
     """
@@ -108,18 +108,18 @@ def _squares(case: Case) -> tuple[_Steps, _Steps]:
                 continue
             for rows, value in ((before, norm), (after, norm * left)):
                 row = rows.setdefault(step, {})
-                row[layer] = row.get(layer, 0.0) + value**2
+                row[layer] = math.hypot(row.get(layer, 0.0), value)
     return before, after
 
 
-def _shares(squares: _Steps) -> dict[str, float]:
+def _shares(norms: _Steps) -> dict[str, float]:
     """Return each layer's median part of the squared norm, the largest first."""
-    layers = {layer for row in squares.values() for layer in row}
-    wholes = {step: sum(row.values()) for step, row in squares.items()}
+    layers = {layer for row in norms.values() for layer in row}
+    wholes = {step: _size(row) for step, row in norms.items()}
     share = {
         layer: median(
-            row.get(layer, 0.0) / wholes[step]
-            for step, row in squares.items()
+            (row.get(layer, 0.0) / wholes[step]) ** 2
+            for step, row in norms.items()
             if wholes[step] > 0.0
         )
         for layer in layers
@@ -139,7 +139,7 @@ def _fewest(share: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _size(row: Mapping[str, float], layers: list[str] | None = None) -> float:
-    return math.sqrt(sum(row.get(layer, 0.0) for layer in (row if layers is None else layers)))
+    return math.hypot(*(row.get(layer, 0.0) for layer in (row if layers is None else layers)))
 
 
 def _ratio(after: _Steps, before: _Steps, layers: list[str], step: int) -> float:

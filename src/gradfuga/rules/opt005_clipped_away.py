@@ -150,16 +150,16 @@ class ClippedAway(AbstractRule):
 
 def _largest_share(case: Case, step: int) -> tuple[Evidence, ...]:
     """Return the weight with the largest part of the squared norm, against an even part."""
-    squares = {
-        path: value_at(case, path, Kind.WEIGHT_GRAD, "norm", step) ** 2
+    norms = {
+        path: value_at(case, path, Kind.WEIGHT_GRAD, "norm", step)
         for path in case.readings.paths(Kind.WEIGHT_GRAD, "norm")
     }
-    known = {path: square for path, square in squares.items() if math.isfinite(square)}
-    whole = sum(known.values())
+    known = {path: norm for path, norm in norms.items() if math.isfinite(norm)}
+    whole = math.hypot(*known.values())
     if whole <= 0.0:
         return ()
     path = max(known, key=lambda each: known[each])
-    share, even = known[path] / whole, 1.0 / len(known)
+    share, even = (known[path] / whole) ** 2, 1.0 / len(known)
     return (Evidence(path, Kind.WEIGHT_GRAD, "norm_share", step, share, even),)
 
 
