@@ -11,8 +11,12 @@ from gradfuga._diagnose import diagnose
 from gradfuga._errors import UsageError
 from gradfuga._observe import observe
 
-# torch's own, on complex modules
-pytestmark = pytest.mark.filterwarnings("ignore:Complex modules are a new feature:UserWarning")
+# torch's own: on complex modules, and while it compiles
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Complex modules are a new feature:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated"),
+]
 SEEN = [cell for cell in CELLS if cell.seen]
 
 
