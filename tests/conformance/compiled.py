@@ -34,8 +34,8 @@ def train(log: Log, prepare: Callable[[nn.Module], Loss], *, step_too: bool = Fa
     return weights_of(model)
 
 
-def of_model(model: nn.Module) -> Loss:
-    called = torch.compile(model, backend=BACKEND)
+def of_model(model: nn.Module, backend: str = BACKEND) -> Loss:
+    called = torch.compile(model, backend=backend)
     return lambda x, y: F.cross_entropy(called(x), y)
 
 
@@ -85,6 +85,12 @@ COMPILED = (
         partial(train, prepare=of_model),
         note="read through [an eager pass](adr/0024-compiled-models-run-once-more.md) more on "
         "sampled steps",
+    ),
+    Cell(
+        GROUP,
+        "`torch.compile(model)`, default backend",
+        partial(train, prepare=partial(of_model, backend="inductor")),
+        note="likewise",
     ),
     Cell(GROUP, "`model.compile()`", partial(train, prepare=in_place), note="likewise"),
     Cell(GROUP, "`compile()` of some layers", partial(train, prepare=layers), note="likewise"),
