@@ -251,3 +251,32 @@ def test_mann_kendall_is_that_of_counting_pairs(drawn):
     assert mann_kendall(np.array(drawn, dtype=float)) == pytest.approx(expected)
     backward = np.array(drawn[::-1], dtype=float)
     assert mann_kendall(backward) == pytest.approx(-expected)
+
+
+def test_targets_that_move_say_nothing_of_a_loss_that_does_not_fall():
+    # bootstrapped values: those of a network, which it is taught with
+    chance = np.random.default_rng(0)
+    losses = noisy(0.02, noise=0.002)
+    fading = np.geomspace(1.5, 0.01, losses.size) * chance.uniform(0.7, 1.4, losses.size)
+    for constant, moving in ((fading, True), (fading[::-1], True), (chance.permutation(fading), 0)):
+        gains = dict(enumerate(constant - losses))
+        progress = measure_progress(training(losses, baseline=0.02, gains=gains))
+        assert progress.moving == moving
+        assert progress.known == (not moving)
+        assert not progress.nothing or progress.known
+
+
+def test_targets_that_move_take_no_progress_away():
+    losses = falling(end=0.1)
+    gains = dict(enumerate(np.geomspace(1.5, 0.3, losses.size) - losses))
+    progress = measure_progress(training(losses, baseline=1.0, gains=gains))
+    assert progress.moving
+    assert progress.informed
+
+
+def test_a_loss_that_blows_up_does_not_make_its_targets_move():
+    losses = np.geomspace(1.0, 1e12, 200)
+    gains = np.float32(BASELINE) - losses.astype(np.float32)
+    progress = measure_progress(training(losses, gains=dict(enumerate(gains.astype(float)))))
+    assert not progress.moving
+    assert progress.known

@@ -256,6 +256,7 @@ def _case(
         dead_layers=((),) * len(sampled),
         progress=Progress(
             known=True,
+            moving=False,
             baseline=2.302585,
             u=0.001,
             error=0.002,

@@ -36,6 +36,10 @@ _FEWEST_PAIRS = 4
 _BLOCKS = 12
 FALLING_Z = -2.5  # one-sided, p = .006
 _UNREAD = 0.1  # chosen: a part of the loss that could not be read and is more than a penalty
+# Targets move while the network trains where what the best constant loses on a batch has a trend
+# beyond chance (p = .001, two-sided) and doubles or halves from the first quarter to the last.
+_DRIFT_Z, _DRIFT = 3.29, 2.0
+_LOST_IN_ROUNDING = 1e4  # a loss so many baselines large leaves 3 digits of a float32 difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Progress:
 
     Attributes:
         known: whether a baseline is known, so that `u` means something.
+        moving: whether the targets change so much while the network trains that its loss need not
+            fall: those of another network (bootstrapped values, a moving teacher) do.
         baseline: total loss of the best constant prediction; NaN where the targets were not seen.
         u: over the last losses; NaN where it is not known.
         error: standard error of `u`.
@@ -75,6 +81,7 @@ class Progress:
     """
 
     known: bool
+    moving: bool
     baseline: float
     u: float
     error: float
@@ -106,7 +113,7 @@ def measure_progress(readings: Readings) -> Progress:
     good_steps, good = steps[finite], losses[finite]
     if good.size == 0:
         return Progress(
-            False, math.nan, math.nan, math.nan, math.nan, 0.0, math.nan, math.nan, math.nan,
+            False, False, math.nan, math.nan, math.nan, math.nan, 0.0, math.nan, math.nan, math.nan,
             0, False, 0.0, nonfinite_step, None, None,
             False, False, False, False, False, False,
         )  # fmt: skip
@@ -117,7 +124,8 @@ def measure_progress(readings: Readings) -> Progress:
     reference = _last(readings, "reference")
     first = float(good[0])
     known = math.isfinite(learnable) and learnable > 0.0  # 0 where the targets are constant
-    if known and abs(_middle(readings, "unread")) > _UNREAD * learnable:
+    moving = known and _moving(readings, learnable)
+    if moving or (known and abs(_middle(readings, "unread")) > _UNREAD * learnable):
         # the rest may be where the network learns: what was read can show progress, not its lack
         gain = (learnable + floor - last) / learnable
         known = gain - 2.0 * _standard_error(late) / learnable > INFORMED
@@ -137,6 +145,7 @@ def measure_progress(readings: Readings) -> Progress:
     like = permitted >= TELLING_REFERENCE and reached >= LIKE_REFERENCE * permitted
     return Progress(
         known=known,
+        moving=moving,
         baseline=learnable + floor,
         u=u,
         error=error,
@@ -208,6 +217,21 @@ def _pairs(readings: Readings, learnable: float) -> _Pairs:
     length = math.hypot(*late.tolist())
     z = gain * late.size / length if length > 0.0 else 0.0
     return _Pairs(gain, error, gain - quantile * error, gain + quantile * error, z)
+
+
+def _moving(readings: Readings, learnable: float) -> bool:
+    """Whether what the best constant loses on a batch drifts over the run."""
+    steps, gains = readings.series("loss", Kind.LOSS, "gain")
+    at, losses = readings.losses
+    _both, mine, paired = np.intersect1d(at, steps, return_indices=True)
+    own = losses[mine]
+    constant = own + gains[paired]
+    constant = constant[np.isfinite(constant) & (own < _LOST_IN_ROUNDING * learnable)]
+    quarter = constant.size // 4
+    if constant.size < _BLOCKS or abs(mann_kendall(block_means(constant))) < _DRIFT_Z:
+        return False
+    low, high = sorted((np.median(constant[:quarter]), np.median(constant[-quarter:])))
+    return bool(high > _DRIFT * low)
 
 
 def _last(readings: Readings, statistic: str) -> float:

@@ -258,6 +258,12 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
         return None
     stopped = stopped_step(case)
     kept = arriving(case)
+    if judgement.why is Why.NO_BASELINE and case.progress.moving:
+        text = _(
+            "Whether the network learns cannot be told from this loss: its targets change while it "
+            "trains, as those that a network makes do, and then a loss need not fall. Judge by "
+            "your own metric to settle it."
+        )
     if stopped is not None and judgement.why in _TRAIN_LONGER:
         text = _(
             "The weights have not moved since step {stopped}, so that more steps like these would "
