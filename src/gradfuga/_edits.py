@@ -60,7 +60,8 @@ class Initialize:
 
     The standard deviation is gain/sqrt(fan_in), gain/sqrt(mean fan) or the gain itself ("normal");
     "orthogonal" and "identity" are multiplied by it. A gain of zero starts the layer at zero.
-    `recurrent` draws the hidden-to-hidden weights of recurrent layers instead.
+    `recurrent` draws the hidden-to-hidden weights of recurrent layers instead; with `inputs` it
+    draws their input-to-hidden weights, those that `paths` names (``"lstm.weight_ih_l1"``).
     """
 
     kind: ClassVar[str] = "initialize"
@@ -68,6 +69,7 @@ class Initialize:
     scheme: Scheme
     gain: float = 1.0
     recurrent: bool = False
+    inputs: bool = False
     paths: Paths = ()
 
 

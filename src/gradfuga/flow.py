@@ -66,6 +66,11 @@ class Op:
         return snake_name(self.node)
 
 
+def cells_of(op: Op) -> str | None:
+    """Return the path that the cells of a recurrent op are recorded under: their own weight's."""
+    return next((p for p in op.parameters if "weight_hh" in p), None)
+
+
 _SUFFIX = re.compile(r"Backward\d*$")
 _DIMENSIONS = re.compile(r"(?<=[a-z])(\d)D(?=[A-Z]|$)")
 

@@ -177,3 +177,28 @@ def test_the_random_state_stays_as_it_is():
     rerun(call)
     assert torch.equal(before[0], torch.get_rng_state())
     assert np.array_equal(before[1], np.random.get_state()[1])
+
+
+def test_the_slopes_of_an_lstms_own_step_are_those_of_autograd():
+    torch.manual_seed(4)
+    module = nn.LSTM(D, H).double()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(2.0)
+    x = 2.0 * torch.randn(T, B, D, dtype=torch.float64)
+    (curve,) = rerun(call_of(module, x))
+    weights = module.state_dict()
+    h, c = (torch.zeros(B, H, dtype=torch.float64) for _ in range(2))
+    squares = []
+    for t in range(T):
+        z = x[t] @ weights["weight_ih_l0"].T + h @ weights["weight_hh_l0"].T
+        z = (z + weights["bias_ih_l0"] + weights["bias_hh_l0"]).detach().requires_grad_()
+        i, f, g, o = z.chunk(4, dim=1)
+        c = f.sigmoid() * c.detach() + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        # each output depends on its own unit's four gates alone: the sum's gradient is the slopes
+        (slopes,) = torch.autograd.grad(h.sum(), z)
+        squares.append(slopes.square().reshape(B, 4, H).sum(1))
+        h = h.detach()
+    found = curve.statistics["mean_squared_slope"]
+    assert found == pytest.approx(float(torch.stack(squares).mean()), rel=1e-9)

@@ -55,3 +55,14 @@ def test_recurrent_weights_become_orthogonal_or_the_identity_gate_by_gate():
         assert torch.allclose(block @ block.T, torch.eye(4), atol=1e-5)
     apply(model, None, [Initialize("identity", 1.0, recurrent=True, paths=("1",))])
     assert torch.equal(model[1].weight_hh_l0, torch.eye(4))
+
+
+def test_the_named_input_weights_become_orthogonal_gate_by_gate():
+    model = nn.Sequential(nn.LSTM(3, 4, num_layers=2))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    edit = Initialize("orthogonal", 4.0, recurrent=True, inputs=True, paths=("0.weight_ih_l1",))
+    assert apply(model, None, [edit]).done == [edit]
+    for block in model[0].weight_ih_l1.chunk(4):
+        assert torch.allclose(block @ block.T, 16.0 * torch.eye(4), atol=1e-4)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]) == (name != "0.weight_ih_l1")

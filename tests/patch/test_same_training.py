@@ -30,7 +30,13 @@ HE = Initialize("fan_in", 2**0.5)
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize(
-    "edit", [SetGateBias(1.0), SetGateBias(horizon=50), Initialize("orthogonal", recurrent=True)]
+    "edit",
+    [
+        SetGateBias(1.0),
+        SetGateBias(horizon=50),
+        Initialize("orthogonal", recurrent=True),
+        Initialize("orthogonal", 4.0, recurrent=True, inputs=True, paths=("weight_ih_l1",)),
+    ],
 )
 def test_a_recurrent_layer_gets_the_weights_that_the_edit_in_memory_draws(kind, edit):
     text = HEAD + f"model = nn.{kind}(3, 4, num_layers=2)\n"

@@ -22,8 +22,12 @@ def sick(
     verdict: Verdict = Verdict.VANISHING,
     evidence: tuple[Evidence, ...] = (),
     depth: DepthProfile | None = None,
+    paths: tuple[str, ...] = (),
 ) -> Diagnosis:
-    """Return a diagnosis that names `causes` with their shares; `evidence` backs the first."""
+    """Return a diagnosis that names `causes` with their shares; `evidence` backs the first.
+
+    They act at `paths`, or else each at two of its own.
+    """
     findings = tuple(
         Finding(
             code="ABC001",
@@ -44,7 +48,8 @@ def sick(
         inconclusive_because=None,
         findings=findings,
         causes=tuple(
-            Cause(name, "ABC001", share, (f"{name}.0", f"{name}.1")) for name, share in causes
+            Cause(name, "ABC001", share, paths or (f"{name}.0", f"{name}.1"))
+            for name, share in causes
         ),
         unexplained=1.0 - sum(share for _name, share in causes),
         skipped=(),

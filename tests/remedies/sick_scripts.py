@@ -300,6 +300,21 @@ nn.init.normal_(model[2].weight, std=30.0)
         RECALL.format(cell="RNN") + "nn.init.orthogonal_(model.rnn.weight_hh_l0, 2.0)\n",
         SGD.format(0.1), before=TOKENS.format(steps=40), loop=RECALLING, steps=80,
     ),
+    "deep lstm": classifier(
+        """class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(4, 24, num_layers=7, batch_first=True)
+        self.head = nn.Linear(24, 4)
+
+    def forward(self, x):
+        return self.head(self.lstm(x.view(-1, 8, 4))[0][:, -1])
+
+
+model = Net()
+""",
+        SGD.format(0.1), steps=120,
+    ),
     "truncated": classifier(
         TRUNCATED, ADAM.format("3e-3"), before=TOKENS.format(steps=40), loop=RECALLING, steps=100
     ),

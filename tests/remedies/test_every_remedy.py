@@ -126,6 +126,7 @@ ROWS = (
     Row("RX032", "expanding", "REC004"),
     Row("RX036", "expanding", "REC004"),
     Row("RX033", "recall, RNN", "REC003"),
+    Row("RX064", "deep lstm", "ACT001"),
 )
 ADVICE = (
     Row("RX016", "large targets", "FLW004", by_hand=(

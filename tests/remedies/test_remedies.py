@@ -33,6 +33,7 @@ KIND_OF = {
     **{code: {"evidence": (reading("scale", 0.5, 1.0),)} for code in ("RX057", "RX058")},
     **{code: {"depth": BLOCKS} for code in ("RX050", "RX051")},
     "RX060": {"depth": DepthProfile(("out", "a", "b"), (0.0, -1.0, -2.0), (0.0, 0.0, 0.0))},
+    "RX064": {"paths": ("lstm.weight_ih_l1", "lstm.weight_ih_l2")},
     "RX020": {"evidence": (reading("clip_coefficient", 1e-6, 0.1),)},
     "RX025": {"evidence": (reading("skipped_share", 0.9, 0.5),)},
     "RX026": {"evidence": (reading("adagrad_share", 0.01, 1.0),)},
@@ -59,8 +60,10 @@ def test_a_remedy_fires_on_each_cause_that_it_treats(remedy, cause):
     assert found
     for edit in found:
         assert sentence(edit)
-        hidden = set(KIND_OF.get(remedy.code, {}).get("depth", DepthProfile()).path[1:])
-        assert edit.paths in ((), (f"{cause}.0", f"{cause}.1")) or set(edit.paths) == hidden
+        kind = KIND_OF.get(remedy.code, {})
+        hidden = set(kind.get("depth", DepthProfile()).path[1:])
+        own = kind.get("paths", (f"{cause}.0", f"{cause}.1"))
+        assert edit.paths in ((), own) or set(edit.paths) == hidden
 
 
 @pytest.mark.parametrize("remedy", REMEDIES, ids=lambda remedy: remedy.code)
@@ -286,3 +289,15 @@ def test_what_made_the_steps_short_decides_between_remedies(statistic, cause, on
     assert not edits(other, (cause, 1.0), **seen)
     assert not edits(one, (cause, 1.0))
     assert edits(other, (cause, 1.0))
+
+
+def test_the_gates_of_an_lstm_are_not_swapped_but_undone():
+    gates = sick(("contracting_activation", 0.9), paths=("lstm.weight_ih_l1",))
+    both = sick(("contracting_activation", 0.9), paths=("lstm.weight_ih_l1", "act"))
+    swaps = ("RX001", "RX004", "RX040", "RX041", "RX042", "RX043")
+    for code in swaps:
+        assert not tuple(BY_CODE[code].prescribe(gates))
+        assert tuple(BY_CODE[code].prescribe(both))
+    (edit,) = BY_CODE["RX064"].prescribe(gates)
+    assert edit.paths == ("lstm.weight_ih_l1",)
+    assert not tuple(BY_CODE["RX064"].prescribe(both))

@@ -79,6 +79,19 @@ def draw_recurrent(module: nn.Module, edit: Initialize) -> None:
 
 
 @torch.no_grad()
+def draw_inputs(path: str, module: nn.Module, edit: Initialize) -> bool:
+    """Draw the named input-to-hidden weights of the recurrent layer at `path` gate by gate."""
+    gates = _GATES[type(module).__name__]
+    found = False
+    for name, parameter in module.named_parameters(recurse=False):
+        if f"{path}.{name}".removeprefix(".") in edit.paths:
+            found = True
+            for block in parameter.chunk(gates):
+                fill(block, edit, float(block.shape[1]), float(block.shape[0]))
+    return found
+
+
+@torch.no_grad()
 def open_gates(module: nn.Module, edit: SetGateBias) -> bool:
     """Set the bias of the gate that keeps the state; False where there is no such gate."""
     gates = _GATES.get(type(module).__name__, 1)

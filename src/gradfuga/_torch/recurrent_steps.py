@@ -36,11 +36,14 @@ class Gates:
         keep: mean of the gate that keeps the state (forget, update), NaN where there is none.
         flat: share of all gate values where the sigmoid is flat.
         slope: root mean square of the slope of the activation that writes the state.
+        through: mean over values of the squared slopes from an output to what the gates of the
+            same step were fed, summed over the gates; NaN where autograd opens the step itself.
     """
 
     keep: float
     flat: float
     slope: float
+    through: float = np.nan
 
 
 class Step(Protocol):
@@ -163,7 +166,20 @@ class LstmStep:
         size = self._size
         gates = np.concatenate([self._seen[..., : 2 * size], self._seen[..., 3 * size :]], axis=-1)
         keep = float(self._seen[..., size : 2 * size].mean())
-        return Gates(keep, _flat_share(gates), float(np.sqrt(np.mean((1.0 - self._cell**2) ** 2))))
+        slope = float(np.sqrt(np.mean((1.0 - self._cell**2) ** 2)))
+        return Gates(keep, _flat_share(gates), slope, self._through())
+
+    def _through(self) -> float:
+        """Return the mean square of d h / d z, of all four gates together."""
+        i, f, g, o = np.split(self._seen, 4, axis=-1)
+        into_cell = o * (1.0 - self._cell**2)
+        slopes = (
+            into_cell * g * i * (1.0 - i),
+            into_cell * self._before * f * (1.0 - f),
+            into_cell * i * (1.0 - g * g),
+            self._cell * o * (1.0 - o),
+        )
+        return float(sum(np.mean(each * each) for each in slopes))
 
 
 @final

@@ -156,6 +156,7 @@ def _curve(
         "gate_keep": gates.keep,
         "gate_flat": gates.flat,
         "slope_rms": gates.slope,
+        "mean_squared_slope": gates.through,
     }
     if exponents:
         longest = int(np.argmax(batch.lengths))
@@ -228,7 +229,8 @@ def _few(steps: int, module: nn.RNNBase) -> int:
 
 def _places(count: int, few: int) -> tuple[int, ...]:
     """Return the places of `few` examples, evenly spread; of very few each several times."""
-    chosen = sorted({round(k * (count - 1) / max(few - 1, 1)) for k in range(min(few, count))})
+    most = min(few, count)
+    chosen = sorted({round(k * (count - 1) / max(most - 1, 1)) for k in range(most)})
     again = math.ceil(_FEWEST_PROBES / len(chosen)) if few >= _FEWEST_PROBES else 1
     return tuple(place for place in chosen for _ in range(again))
 

@@ -31,7 +31,7 @@ from .._edits import (
 )
 from .._messages import _
 from .anatomy import RECURRENT, branch_ends, layers_at, modules_of
-from .drawing import draw, draw_recurrent, open_gates
+from .drawing import draw, draw_inputs, draw_recurrent, open_gates
 from .first_batch import Standardize, calibrate, revive
 from .graft import SKIP_SCALE, grafted
 from .optimizer_surgery import ON_OPTIMIZER, edit_optimizer, hand_over
@@ -132,6 +132,10 @@ def _operate(model: nn.Module, edit: Edit, operation: Operation) -> bool:
             raise UnplacedError(_("This is for you to do."))
         case SwapActivation():
             return swap_activation(model, edit)
+        case Initialize(recurrent=True, inputs=True):
+            fed = _recurrent_at(model, edit.paths)
+            drawn = [draw_inputs(path, module, edit) for path, module in fed.items()]
+            return any(drawn)
         case Initialize(recurrent=True):
             layers = _recurrent_at(model, edit.paths)
             return _each(layers, partial(_draw_recurrent, edit))

@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from .._types import Kind
-from ..flow import FlowGraph, Op, OpRole
+from ..flow import FlowGraph, Op, OpRole, cells_of
 from ..readings import Readings
 from ..theory.activations import knows
 from ..theory.moments import operating_slope, reference_gain
 from .account import UNEXPLAINED, Account, Claim
+from .step_values import StepValues
 
 # A pair of layer and activation that loses less than this is as good as critical: 20 of them
 # stay within 1.30 decades (6 depth scales). What such pairs lose together is depth's doing.
@@ -29,6 +30,7 @@ NEAR_CRITICAL = 1.30 / 20
 # Activations whose critical point repels: the signal drifts away from it without normalisation
 # (theory: GELU, SiLU and Mish have a slope of the length map above one there).
 _DRIFTING = frozenset({"gelu", "gelu_tanh", "silu", "mish", "hardswish"})
+_GATES_AT_ZERO = math.log10(0.25)  # of an LSTM: output gate 1/2, input gate 1/2, tanh' 1
 _HALF_OFF = frozenset({"relu", "leaky_relu", "relu6", "prelu", "threshold", "clamp", "clamp_min"})
 _BRANCH_ROLES = frozenset({OpRole.LINEAR, OpRole.EMBEDDING, OpRole.RECURRENT, OpRole.ATTENTION})
 _PROJECTION_ROLES = frozenset(
@@ -104,26 +106,11 @@ def _is_projected(graph: FlowGraph, start: int, end: int) -> bool:
     return False
 
 
-class _Values:
-    """The readings of one step by op, with None where something was not recorded."""
-
-    def __init__(self, readings: Readings, step: int) -> None:
-        self._readings, self._step = readings, step
-
-    def get(self, op: Op, kind: Kind, statistic: str) -> float | None:
-        value = self._readings.at(self._step, op.path, kind, statistic)
-        return value if value is not None and math.isfinite(value) else None
-
-    def log_norm(self, op: Op) -> float | None:
-        value = self.get(op, Kind.ACTIVATION_GRAD, "norm")
-        return math.log10(value) if value is not None and value > 0.0 else None
-
-
 def account(readings: Readings, step: int, line_stages: Sequence[Stage] | None = None) -> Account:
     """Return the account of the reach at `step`; an empty one where the line was not read."""
     graph = readings.graph
     line = graph.main_line
-    values = _Values(readings, step)
+    values = StepValues(readings, step)
     cut = stages(graph, line) if line_stages is None else line_stages
     raw = _gathering(graph, line, values)
     seen_layer = bool(line) and graph.ops[line[0]].index in graph.layers
@@ -149,7 +136,7 @@ def account(readings: Readings, step: int, line_stages: Sequence[Stage] | None =
     return Account(step, sum(claim.decades for claim in claims), tuple(claims))
 
 
-def _gathering(graph: FlowGraph, line: Sequence[int], values: _Values) -> list[Claim]:
+def _gathering(graph: FlowGraph, line: Sequence[int], values: StepValues) -> list[Claim]:
     """Return the way from several outputs together to the first op that all of them cross."""
     if not line or tuple(graph.outputs) == (line[0],):
         return []
@@ -178,7 +165,7 @@ def activation_name(op: Op, supremum: float | None) -> str:
 
 
 def _split(
-    op: Op, gain: float, graph: FlowGraph, values: _Values, *, output_stage: bool
+    op: Op, gain: float, graph: FlowGraph, values: StepValues, *, output_stage: bool
 ) -> Iterable[Claim]:
     """Split the gain of one lone op."""
 
@@ -194,6 +181,8 @@ def _split(
         cause = "small_init" if excess < 0.0 else "large_init"
         return [claim(cause, excess), claim(UNEXPLAINED, gain - excess - reference),
                 claim("_reference", reference)]  # fmt: skip
+    if op.role is OpRole.RECURRENT:
+        return _split_lstm(op, gain, values)
     if op.role is OpRole.ACTIVATION:
         return _split_activation(op, gain, values, output_stage=output_stage)
     if op.role is OpRole.NORMALIZATION:
@@ -206,7 +195,7 @@ def _split(
 
 
 def _split_activation(
-    op: Op, gain: float, values: _Values, *, output_stage: bool
+    op: Op, gain: float, values: StepValues, *, output_stage: bool
 ) -> Iterable[Claim]:
     def claim(cause: str, decades: float) -> Claim:
         return Claim(cause, op.index, op.path, decades)
@@ -239,7 +228,31 @@ def _split_activation(
     ]
 
 
-def _reference_before(op: Op, graph: FlowGraph, values: _Values) -> float:
+def _split_lstm(op: Op, gain: float, values: StepValues) -> Iterable[Claim]:
+    """Split the gain of one layer of a fused LSTM, from its outputs to what it was fed.
+
+    ``log10 g = log10(|W_ih|_F / sqrt(4 H)) + log10 rms(d h / d z) + what time adds``: the gates
+    and their slopes stand between an output and what its own step was fed. At zero they take
+    0.25, what is below that is saturated.
+    """
+    fed = next((p for p in op.parameters if "weight_ih" in p), None)
+    cells = cells_of(op)
+    square = values.at(cells, Kind.ACTIVATION, "mean_squared_slope") if cells else None
+    scale = values.scale(fed) if fed else None
+    if not square or not scale:
+        return [Claim(UNEXPLAINED, op.index, op.path, gain)]
+    slope, excess = 0.5 * math.log10(square), math.log10(scale)
+    intrinsic = min(max(slope, _GATES_AT_ZERO), 0.0)
+    parts = {
+        "small_init" if excess < 0.0 else "large_init": excess,
+        "contracting_activation": intrinsic,
+        "saturated_activation": slope - intrinsic,
+        UNEXPLAINED: gain - slope - excess,
+    }
+    return [Claim(cause, op.index, op.path, decades) for cause, decades in parts.items()]
+
+
+def _reference_before(op: Op, graph: FlowGraph, values: StepValues) -> float:
     """Return the weight scale that suits the activation which feeds the layer `op`."""
     index = op.index
     for _ in range(6):
@@ -256,7 +269,7 @@ def _reference_before(op: Op, graph: FlowGraph, values: _Values) -> float:
     return 1.0
 
 
-def _branched(stage: Stage, gain: float, graph: FlowGraph, values: _Values) -> Iterable[Claim]:
+def _branched(stage: Stage, gain: float, graph: FlowGraph, values: StepValues) -> Iterable[Claim]:
     """Open parallel branches, none of them free of layers, along the one that carries most."""
     rest = gain
     claims: list[Claim] = []

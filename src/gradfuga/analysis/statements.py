@@ -143,9 +143,13 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
     )
     if causes:
         first = causes[0]
-        whole = first.share > 0.995  # noqa: PLR2004 (would be printed as 100 %)
-        text = _("Cause: {cause}.") if whole else _("Main cause: {cause} ({share:.0%} of it).")
-        sentence += " " + text.format(cause=cause_word(first.name), share=first.share)
+        rest = 1.0 - sum(each.share for each in causes)
+        text = _("Main cause: {cause} ({share:.0%} of it).")
+        if first.share > 0.995:  # noqa: PLR2004 (would be printed as 100 %)
+            text = _("Cause: {cause}.")
+        elif rest > first.share:
+            text = _("Known of its causes: {cause} ({share:.0%}); {rest:.0%} stays unexplained.")
+        sentence += " " + text.format(cause=cause_word(first.name), share=first.share, rest=rest)
     return sentence
 
 

@@ -57,6 +57,11 @@ def recipe(edit: Edit, source: str) -> Recipe | None:
             return _behind_activations(BOTH_WAYS, call, source)
         case ReviveUnits():
             return Recipe(REVIVE, f"revive_dead_units({named_layers(edit.paths)})\n")
+        case Initialize(recurrent=True, inputs=True):
+            draw = drawn(edit, "gate")
+            names = "".join(f"    {path!r},\n" for path in edit.paths)
+            text = _INPUTS.replace("<draw>", draw).replace("<names>", names)
+            return Recipe(text, "draw_inputs({model})\n")
         case Initialize(recurrent=True):
             draw = drawn(edit, "gate")
             return Recipe(_RECURRENCE.replace("<draw>", draw), "draw_recurrence({model})\n")
@@ -186,6 +191,20 @@ def draw_recurrence(model):
                         <draw>
                 elif name.startswith("bias") and kind == "RNN":
                     torch.nn.init.zeros_(p)
+'''
+_INPUTS = '''
+DRAWN = (
+<names>)
+
+
+def draw_inputs(model):
+    """Draw the input-to-hidden weights that `DRAWN` names, gate by gate."""
+    for path, layer in model.named_modules():
+        gates = {"RNN": 1, "GRU": 3, "LSTM": 4}.get(type(layer).__name__.removesuffix("Cell"))
+        for name, p in layer.named_parameters(recurse=False) if gates else ():
+            if f"{path}.{name}".removeprefix(".") in DRAWN:
+                for gate in p.data.chunk(gates):
+                    <draw>
 '''
 _OPEN = '''
 def open_gates(model):

@@ -37,6 +37,12 @@ def places(diagnosis: Diagnosis, causes: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(paths))[:_MOST_PATHS]
 
 
+def gated(diagnosis: Diagnosis) -> bool:
+    """Whether what contracts are the gates of recurrent layers, which cannot be swapped."""
+    paths = places(diagnosis, ("contracting_activation",))
+    return bool(paths) and all(".weight_ih_l" in f".{path}" for path in paths)
+
+
 def evidence_of(diagnosis: Diagnosis, cause: str, statistic: str) -> tuple[Evidence, ...]:
     """Return the readings of `statistic` that the findings on `cause` rest on."""
     return tuple(

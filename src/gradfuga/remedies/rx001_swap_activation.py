@@ -32,7 +32,7 @@ from .._contracts import AbstractRemedy
 from .._edits import Edit, Initialize, Safety, SwapActivation
 from .._messages import _
 from .._types import Diagnosis
-from ._where import hidden_layers, main_cause, places
+from ._where import gated, hidden_layers, main_cause, places
 
 
 @final
@@ -51,7 +51,7 @@ class SwapForRelu(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return the swap, and the way to keep a sigmoid."""
-        if main_cause(diagnosis) not in self.treats:
+        if main_cause(diagnosis) not in self.treats or gated(diagnosis):
             return ()  # initialization comes first, and may be all that is missing
         return (
             SwapActivation("relu", paths=places(diagnosis, self.treats)),

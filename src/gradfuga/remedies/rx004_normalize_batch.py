@@ -33,7 +33,7 @@ from .._contracts import AbstractRemedy
 from .._edits import Edit, InsertNormalization, Safety
 from .._messages import _
 from .._types import Diagnosis
-from ._where import hidden_layers, named, normalized
+from ._where import gated, hidden_layers, named, normalized
 
 
 @final
@@ -56,7 +56,7 @@ class NormalizeBatch(AbstractRemedy):
         """Return the edit."""
         if not named(diagnosis, self.treats):
             return ()
-        if normalized(diagnosis):
+        if normalized(diagnosis) or gated(diagnosis):
             return ()
         return (InsertNormalization("batch", paths=hidden_layers(diagnosis)),)
 

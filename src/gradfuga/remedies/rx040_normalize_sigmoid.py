@@ -30,7 +30,7 @@ from .._contracts import AbstractRemedy
 from .._edits import Edit, Initialize, Safety, SwapActivation
 from .._messages import _
 from .._types import Diagnosis
-from ._where import evidence_of, hidden_layers, main_cause, places
+from ._where import evidence_of, gated, hidden_layers, main_cause, places
 
 _SIGMOID = 1.0 / 16.0  # a sigmoid's squared slope is a sixteenth at most
 
@@ -51,7 +51,7 @@ class NormalizeSigmoid(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return the stretched activation with its initialization."""
-        if main_cause(diagnosis) not in self.treats:
+        if main_cause(diagnosis) not in self.treats or gated(diagnosis):
             return ()
         slopes = evidence_of(diagnosis, "contracting_activation", "mean_squared_slope")
         if any(each.observed > _SIGMOID for each in slopes):

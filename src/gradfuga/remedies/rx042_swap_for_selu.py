@@ -28,7 +28,7 @@ from .._contracts import AbstractRemedy
 from .._edits import Edit, Initialize, Safety, SwapActivation
 from .._messages import _
 from .._types import Diagnosis
-from ._where import hidden_layers, main_cause, places
+from ._where import gated, hidden_layers, main_cause, places
 
 
 @final
@@ -47,7 +47,7 @@ class SwapForSelu(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return the swap with its initialization."""
-        if main_cause(diagnosis) not in self.treats:
+        if main_cause(diagnosis) not in self.treats or gated(diagnosis):
             return ()
         return (
             SwapActivation("selu", paths=places(diagnosis, self.treats)),

@@ -32,7 +32,7 @@ from .._contracts import AbstractRemedy
 from .._edits import Edit, Initialize, InsertNormalization, Safety, SwapActivation
 from .._messages import _
 from .._types import Diagnosis
-from ._where import hidden_layers, main_cause, places
+from ._where import gated, hidden_layers, main_cause, places
 
 # 1 / sqrt(E phi(z)^2), z ~ N(0, 1): gradfuga.theory.moments.forward_gain
 _GAIN = {"gelu": 1.5335, "silu": 1.6765}
@@ -57,7 +57,7 @@ class SwapForSmooth(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return the swap with its initialization and normalization."""
-        if main_cause(diagnosis) not in self.treats:
+        if main_cause(diagnosis) not in self.treats or gated(diagnosis):
             return ()
         layers = hidden_layers(diagnosis)
         return (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from .._contracts import AbstractRule
 from .._types import Axis, Evidence, Finding, Kind, Role, Severity, SourceLine
+from ..flow import OpRole, cells_of
 from ._progress import learns_well
 from ._samples import value_at
 from ._words import times
@@ -142,12 +143,14 @@ def without_claim(
 
     The claim is ``power * log10`` of the statistic's excess, so that taking it off is exact.
     """
+    cells = {op.path: cells_of(op) for op in case.graph.ops if op.role is OpRole.RECURRENT}
     found = []
     for path in blame.paths:
-        observed = value_at(case, path, kind, statistic, blame.step)
+        recorded = cells.get(path) or path
+        observed = value_at(case, recorded, kind, statistic, blame.step)
         if math.isfinite(observed):
             expected = observed / 10.0 ** (power * blame.each[path])
-            found.append(Evidence(path, kind, statistic, blame.step, observed, expected))
+            found.append(Evidence(recorded, kind, statistic, blame.step, observed, expected))
     return tuple(found[:_MOST_EVIDENCE])
 
 
@@ -167,5 +170,5 @@ def activation_word(case: Case, path: str) -> str:
     op = next((op for op in case.graph.ops if op.path == path), None)
     if op is None:
         return path
-    owner_is_leaf = op.module == path and bool(op.module_type)
+    owner_is_leaf = (op.module == path or op.role is OpRole.RECURRENT) and bool(op.module_type)
     return op.module_type if owner_is_leaf else op.name

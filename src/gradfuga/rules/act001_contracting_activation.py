@@ -2,7 +2,8 @@
 
 What it finds
     Activations that shrink the gradient even where they work as they are meant to: a sigmoid's
-    slope never exceeds a quarter, and is 0.21 for inputs of unit variance.
+    slope never exceeds a quarter, and is 0.21 for inputs of unit variance. The gates of an LSTM
+    pass a quarter from layer to layer while they are half open.
 
 Why it matters
     The gradient is multiplied by the slope once a layer. Ten sigmoid layers at PyTorch's default
