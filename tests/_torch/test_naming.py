@@ -220,3 +220,17 @@ def test_an_op_belongs_to_the_innermost_module_call_that_made_it():
     assert [span and (span.module is b, span.first) for span in found] == [
         (False, 0), (False, 0), (True, 3), (True, 3), (False, 0), (True, 7), (False, 0), None, None,
     ]  # fmt: skip
+
+
+def test_frozen_weights_around_what_is_trained_belong_to_the_model():
+    body, head = nn.Sequential(nn.Linear(5, 8), nn.ReLU()), nn.Linear(8, 3)
+    body.requires_grad_(False)
+    whole = nn.Sequential(body, head)
+    names = names_of([head.weight, head.bias], [("head", head), ("whole", whole)], frames=False)
+    assert names.model == "Sequential"
+    assert names.parameters[id(head.weight)] == ("1.weight",)
+    assert names.parameters[id(body[0].weight)] == ("0.0.weight",)
+    # weights that another optimizer may train do not
+    body.requires_grad_(True)
+    names = names_of([head.weight, head.bias], [("head", head), ("whole", whole)], frames=False)
+    assert names.model == "Linear"
