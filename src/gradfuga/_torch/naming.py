@@ -75,11 +75,11 @@ def names_of(
 ) -> Names:
     """Name the tensors that an optimizer holds.
 
-    The root is the candidate module that holds all of them, with the frozen weights around them,
-    and the fewest others; of modules around the same parameters, the outermost that is no mere
-    wrapper. Where none does, each
-    candidate that holds some names its own, under the variable's name; tensors that no module
-    holds are named after the variables of the running script.
+    The root is the candidate module that holds all of them, with the frozen weights beside them
+    where one holds those too, and the fewest others; of modules around the same parameters, the
+    outermost that is no mere wrapper. Where none does, each candidate that holds some names its
+    own, under the variable's name; tensors that no module holds are named after the variables of
+    the running script.
 
     Args:
         optimized: the optimizer's parameters.
@@ -98,18 +98,18 @@ def names_of(
         (name, module, frozenset(id(p) for p in module.parameters()))
         for name, module in seen.values()
     ]
-    around = [(module, own) for _name, module, own in held if wanted <= own]
     # frozen weights belong to the model, though its optimizer does not get them
-    frozen = {id(p) for module, _own in around for p in module.parameters() if not p.requires_grad}
-    whole = [own for _module, own in around if wanted | frozen <= own]
-    needed = wanted | frozen if whole else wanted
-    roots = sorted((each for each in held if needed <= each[2]), key=_how_far_out)
+    beside = (module for _name, module, own in held if own & wanted)
+    frozen = {id(p) for module in beside for p in module.parameters() if not p.requires_grad}
+    whole = wanted | frozen
+    around = [each for each in held if wanted <= each[2]]
+    roots = [each for each in around if whole <= each[2]] or around
     if roots:
-        chosen = [("", roots[0][1])]
+        chosen = [("", min(roots, key=_how_far_out)[1])]
     else:
         chosen = []
         left = set(wanted)
-        for name, module, own in sorted(held, key=lambda each: -len(each[2] & wanted)):
+        for name, module, own in sorted(held, key=lambda each: -len(each[2] & whole)):
             if own & left:
                 left -= own
                 prefix = name or type(module).__name__.lower()

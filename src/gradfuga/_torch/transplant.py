@@ -226,9 +226,7 @@ def _owners(parameters: Sequence[Tensor]) -> tuple[list[tuple[str, nn.Module]], 
         # by its type: isinstance would ask objects for __class__, and some warn or act when asked
         if issubclass(type(each), nn.Module) and any(id(p) in wanted for p in each.parameters())
     ]
-    # frozen weights belong to the model, though its optimizer does not get them
-    frozen = [p for _n, each in alive for p in each.parameters() if not p.requires_grad]
-    names = names_of([*parameters, *frozen], [*alive, *variables()], frames=False)
+    names = names_of(parameters, [*alive, *variables()], frames=False)
     named = {id(module): module for _name, module in alive if id(module) in names.modules}
     inner = {
         id(part) for module in named.values() for part in module.modules() if part is not module
