@@ -71,8 +71,7 @@ def _stacked(module: nn.Module, stem: str) -> Iterator[tuple[Tensor, ...]]:
 def draw_recurrent(module: nn.Module, edit: Initialize) -> None:
     """Draw the hidden-to-hidden weights gate by gate; the biases of a plain RNN go to zero."""
     for blocks in _stacked(module, "weight_hh"):
-        for block in blocks:
-            fill(block, edit, float(block.shape[1]), float(block.shape[0]))
+        _fill_gates(blocks, edit)
     if _GATES[type(module).__name__] == 1:
         for blocks in _stacked(module, "bias"):
             blocks[0].zero_()
@@ -81,14 +80,16 @@ def draw_recurrent(module: nn.Module, edit: Initialize) -> None:
 @torch.no_grad()
 def draw_inputs(path: str, module: nn.Module, edit: Initialize) -> bool:
     """Draw the named input-to-hidden weights of the recurrent layer at `path` gate by gate."""
-    gates = _GATES[type(module).__name__]
-    found = False
-    for name, parameter in module.named_parameters(recurse=False):
-        if f"{path}.{name}".removeprefix(".") in edit.paths:
-            found = True
-            for block in parameter.chunk(gates):
-                fill(block, edit, float(block.shape[1]), float(block.shape[0]))
-    return found
+    start = f"{path}." if path else ""
+    own = [p for n, p in module.named_parameters(recurse=False) if start + n in edit.paths]
+    for parameter in own:
+        _fill_gates(parameter.chunk(_GATES[type(module).__name__]), edit)
+    return bool(own)
+
+
+def _fill_gates(blocks: tuple[Tensor, ...], edit: Initialize) -> None:
+    for block in blocks:
+        fill(block, edit, float(block.shape[1]), float(block.shape[0]))
 
 
 @torch.no_grad()
