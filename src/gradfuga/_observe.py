@@ -198,7 +198,7 @@ def _memory_statistics(readings: Readings, training: Training) -> dict[str, floa
         return {}
     pairs = book.pairs(horizon, since=readings.record.steps // 2)
     found = window_reference(pairs, horizon=horizon) if pairs is not None else UNKNOWN
-    if not math.isfinite(found.long):
+    if pairs is None or not math.isfinite(found.long):
         return {}
     way = {"memory_way": found.way} if math.isfinite(found.way) else {}
     return way | {
@@ -209,6 +209,7 @@ def _memory_statistics(readings: Readings, training: Training) -> dict[str, floa
         "memory_error": found.error,
         "telling_lag": float(found.lag),
         "assumed_horizon": float(horizon),
+        "memory_steps": float(pairs.inputs.shape[1]),
     }
 
 

@@ -25,13 +25,27 @@ _MOST_VALUES = 8_000_000
 _FEWEST_STEPS = 6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Sequences:
-    """Sequences of one batch, `[n, T]` or `[n, T, ...]`, with their targets."""
+    """Sequences of one batch, `[n, T]` or `[n, T, ...]`, with their targets.
+
+    Attributes:
+        inputs: of every step.
+        laid: the targets.
+        step: of the training.
+        past: whether they hold what the network was fed at training steps before, too.
+    """
 
     inputs: Tensor
     laid: LaidTargets
     step: int = 0
+    past: bool = False
+
+    @property
+    def place(self) -> int:
+        """Of a piece with one target for the whole sequence, the step it ends with; 0 of others."""
+        one = self.past and self.laid.per_step and self.laid.targets.shape[1] == 1
+        return self.inputs.shape[1] if one else 0
 
 
 @final
@@ -49,20 +63,22 @@ class SequenceBook:
         if term is None or term.family not in FAMILIES or self._family not in ("", term.family):
             return
         found = _sequences(record, term)
-        if found is None or (self._held and not _alike(self._held[-1], found)):
+        if found is None:
+            return
+        if self._held and found.past and not self._held[-1].past:
+            self._held.clear()  # the state was first seen to go on from step to step
+        if self._held and not _alike(self._held[-1], found):
             return
         self._family = term.family
         count = len(found.inputs)
         rows = torch.arange(min(count, _PER_SAMPLE)) + self._samples * _PER_SAMPLE
         self._samples += 1
         self._held.append(replace(_some(found, rows % count), step=step))
-        while len(self._held) > 1 and self._is_full():
+        same = [each for each in self._held if each.place == found.place]
+        if sum(len(each.inputs) for each in same) > _MOST_SEQUENCES and len(same) > 1:
+            self._held.remove(same[0])
+        while len(self._held) > 1 and sum(e.inputs.numel() for e in self._held) > _MOST_VALUES:
             self._held.popleft()
-
-    def _is_full(self) -> bool:
-        count = sum(len(each.inputs) for each in self._held)
-        values = sum(each.inputs.numel() for each in self._held)
-        return count > _MOST_SEQUENCES or values > _MOST_VALUES
 
     @property
     def per_step(self) -> bool:
@@ -78,10 +94,10 @@ class SequenceBook:
         """
         if not self._held:
             return None
-        batches = []
-        for each in self._held:
+        batches, held = [], self._of_one_place(horizon)
+        for each in held:
             losses = each.laid.losses
-            counts = each.step >= since or each is self._held[-1]
+            counts = each.step >= since or each is held[-1]
             batches.append(
                 SequenceBatch(
                     inputs=each.inputs.cpu().numpy(),
@@ -93,6 +109,19 @@ class SequenceBook:
             batches, family=FAMILIES[self._family], horizon=horizon, per_step=self.per_step
         )
 
+    def _of_one_place(self, horizon: int) -> list[_Sequences]:
+        """Return the sequences that end with the piece which most is known of.
+
+        Where a sequence has one target, and is fed in pieces, a step lies farther back from a
+        later piece: together they would hide which step the target is about.
+        """
+        rows: dict[int, int] = {}
+        for each in self._held:
+            if each.place == 0 or each.place > horizon:
+                rows[each.place] = rows.get(each.place, 0) + len(each.inputs)
+        chosen = max(rows, key=lambda place: rows[place], default=None)
+        return [each for each in self._held if chosen is None or each.place == chosen]
+
 
 def _some(found: _Sequences, rows: Tensor) -> _Sequences:
     """Return copies of some sequences, the end of very long ones."""
@@ -100,7 +129,8 @@ def _some(found: _Sequences, rows: Tensor) -> _Sequences:
     laid, there = found.laid, rows.to(found.laid.targets.device)
     losses = None if laid.losses is None else laid.losses[there].clone()
     inputs = found.inputs[rows.to(found.inputs.device)][:, -_MOST_STEPS:].to(kept, copy=True)
-    return _Sequences(inputs, LaidTargets(laid.targets[there].clone(), losses, laid.per_step))
+    kept_targets = LaidTargets(laid.targets[there].clone(), losses, laid.per_step)
+    return replace(found, inputs=inputs, laid=kept_targets)
 
 
 def _alike(one: _Sequences, other: _Sequences) -> bool:
@@ -109,6 +139,7 @@ def _alike(one: _Sequences, other: _Sequences) -> bool:
     first = 2 if per_step else 1
     return (
         per_step == other.laid.per_step
+        and one.past == other.past
         and one.inputs.is_floating_point() == other.inputs.is_floating_point()
         and one.inputs.shape[first:] == other.inputs.shape[first:]
         and one.laid.targets.shape[first:] == other.laid.targets.shape[first:]
@@ -122,10 +153,11 @@ def _sequences(record: TapeRecord, term: LossTerm) -> _Sequences | None:
     steps = {int(curve.statistics.get("time_steps", 0)) for curve in record.curves}
     # of a state that goes on without its gradient, what the network was fed before counts too
     carried = any("time_cut" in curve.statistics for curve in record.curves)
+    joined = len(record.terms) > 1
     for call in record.calls:
         for given, base in _fed(call):
-            found = _of_call(given, base if carried else None, term, steps, len(record.terms) > 1)
-            if found is not None:
+            found = _of_call(given, base, term, steps, carried=carried, joined=joined)
+            if found is not None and found.inputs.shape[1] >= _FEWEST_STEPS:
                 return found
     return None
 
@@ -136,24 +168,35 @@ def _fed(call: RootCall) -> list[tuple[Tensor, Tensor | None]]:
 
 
 def _of_call(
-    given: Tensor, base: Tensor | None, term: LossTerm, steps: set[int], joined: bool
+    given: Tensor,
+    base: Tensor | None,
+    term: LossTerm,
+    steps: set[int],
+    *,
+    carried: bool,
+    joined: bool,
 ) -> _Sequences | None:
     """Return the sequences that one input of a call holds, or is a piece of."""
     for axis in (1, 0):
-        if given.dim() < 2 or given.shape[axis] not in steps or given.shape[axis] < _FEWEST_STEPS:  # noqa: PLR2004
+        if given.dim() < 2 or given.shape[axis] not in steps:  # noqa: PLR2004
             continue
         length, batch = given.shape[axis], given.shape[1 - axis]
         laid = lay_out(term, batch=batch, length=length, axis=axis, joined=joined)
         if laid is None:
             continue
-        inputs = given if axis == 1 else given.transpose(0, 1)
-        past = past_of(given, base, axis=axis) if base is not None and laid.per_step else None
-        return _Sequences(_as_columns(inputs if past is None else past), laid)
+        past = past_of(given, base, axis=axis) if carried and base is not None else None
+        if past is not None:
+            return _Sequences(_as_columns(past), laid.at_steps(), past=True)
+        return _Sequences(_as_columns(given if axis == 1 else given.transpose(0, 1)), laid)
     past = past_of(given, base, axis=None) if base is not None else None  # fed step by step
-    if past is None or past.shape[1] < _FEWEST_STEPS:
+    if past is None:
         return None
+    if not carried:
+        past = past[:, -max(steps, default=0) :]
     laid = lay_out(term, batch=len(past), length=past.shape[1], axis=1, joined=joined)
-    return _Sequences(_as_columns(past), laid) if laid is not None and laid.per_step else None
+    if laid is None:
+        return None
+    return _Sequences(_as_columns(past), laid.at_steps() if carried else laid, past=carried)
 
 
 def _as_columns(inputs: Tensor) -> Tensor:

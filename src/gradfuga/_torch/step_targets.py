@@ -17,13 +17,20 @@ class LaidTargets:
 
     Attributes:
         targets: of whole sequences `[B]`, `[B, K]`; of their last T' steps `[B, T']`, `[B, T', K]`.
-        losses: the network's, shaped like `targets`; only where steps have targets.
+        losses: the network's, shaped like `targets`, or `[B]`; None where not known.
         per_step: whether they are those of single steps.
     """
 
     targets: Tensor
     losses: Tensor | None
     per_step: bool
+
+    def at_steps(self) -> LaidTargets:
+        """Return them as those of single steps: the target of a sequence is that of its end."""
+        if self.per_step:
+            return self
+        losses = None if self.losses is None else self.losses[:, None]
+        return LaidTargets(self.targets[:, None], losses, per_step=True)
 
 
 def lay_out(
@@ -41,12 +48,18 @@ def lay_out(
     target = term.target
     soft = term.family == "classes" and target.is_floating_point()
     if len(target) == batch and (target.dim() == 1 or soft or _few(term, length)):
-        return LaidTargets(target, None, per_step=False)
+        return LaidTargets(target, _one_each(term, batch), per_step=False)
     if soft:
         return None
     if term.family == "classes":
         return _labels(term, batch=batch, length=length, axis=axis)
     return _numbers(term, batch=batch, length=length, axis=axis, joined=joined)
+
+
+def _one_each(term: LossTerm, batch: int) -> Tensor | None:
+    """Return one loss a sequence, None where that is not known."""
+    losses = term.losses
+    return losses if losses is not None and losses.shape == (batch,) else None
 
 
 def _few(term: LossTerm, length: int) -> bool:

@@ -40,7 +40,8 @@ class Memory:
     Attributes:
         reach: steps back that the gradient reaches at the end of the run; NaN where no
             recurrence could be opened, inf where it reaches all.
-        steps: length of the sequences.
+        steps: length of the sequences; of a state that goes on where its gradient is cut, those
+            that were put together from the pieces, where they could be.
         needed: steps back that the task needs: as the user says, or at least, as the examples
             show; 0 where nothing shows.
         stated: whether the user says so.
@@ -48,6 +49,7 @@ class Memory:
         long: progress of a model that sees more.
         reached: the network's own on the same examples.
         stays: whether that stays at `short`.
+        cut: whether the state goes on where its gradient does not.
     """
 
     reach: float
@@ -58,6 +60,7 @@ class Memory:
     long: float
     reached: float
     stays: bool
+    cut: bool
 
     @property
     def too_short(self) -> bool:
@@ -67,7 +70,7 @@ class Memory:
     @property
     def open(self) -> bool:
         """Whether the gradient does not reach all steps, and nobody knows how many are needed."""
-        enough = self.reach >= self.steps - 1
+        enough = self.reach >= self.steps - 1 and not self.cut
         told = self.needed > 0 or self.short > SHORT_ENOUGH
         return not enough and not told
 
@@ -90,6 +93,7 @@ def memory_of(case: Case) -> Memory:
             "assumed_horizon",
             "memory_way",
             "memory_per_step",
+            "memory_steps",
         )
     }
     short, long = values["short_memory"], values["long_memory"]
@@ -115,7 +119,10 @@ def memory_of(case: Case) -> Memory:
             needed = int(max(values["telling_lag"], values["assumed_horizon"] + 1.0))
         bound = short + BEGUN * (long - short) + 2.0 * error
         stays = worth and progress.known and reached <= bound and not _still_going(case)
-    return Memory(reach, steps, needed, case.lag is not None, short, long, reached, stays)
+    cut = any(each.cut is not None for each in late)
+    if cut and values["memory_steps"] > steps:
+        steps = int(values["memory_steps"])
+    return Memory(reach, steps, needed, case.lag is not None, short, long, reached, stays, cut)
 
 
 def expands(case: Case) -> bool:

@@ -262,6 +262,12 @@ def inconclusive_because(case: Case, judgement: Judgement) -> str | None:
         return None
     stopped = stopped_step(case)
     kept = arriving(case)
+    if judgement.why is Why.TIME_AXIS and memory_of(case).cut:
+        text = _(
+            "The network is recurrent and does not learn. Its gradient is cut after {reach} time "
+            "steps, where the state goes on without it, and whether the task needs more is not "
+            "known. Say how many steps it needs with --lag, or cut later to settle it."
+        )
     if judgement.why is Why.NO_BASELINE and case.progress.moving:
         text = _(
             "Whether the network learns cannot be told from this loss: its targets change while it "
