@@ -215,7 +215,10 @@ def test_the_page_and_the_terminal_show_time_and_only_where_there_is_any():
     assert max(len(line) for line in render_text(found, width=50, color=False).splitlines()) <= 50
     charts = draw(build_case(readings, lag=30), 0, account=False)
     assert {"lags-0", "lag-heat-0", "gates-0"} <= charts.keys()
-    assert "Gradient over time" in render_html(found, [readings])
+    page = render_html(found, [readings])
+    assert "Gradient over time" in page
+    assert "needed, as stated: 30" in page
+    assert "needed, as stated" not in render_html(diagnose(readings), [readings])
     plain = train(lambda: nn.Sequential(nn.Flatten(), nn.Linear(160, 2)), recent, steps=5)
     assert "Gradient by time step" not in render_text(diagnose(plain), width=100, color=False)
     assert not {"lags-0", "gates-0"} & draw(build_case(plain), 0, account=False).keys()

@@ -185,6 +185,7 @@ def _one(readings: Readings, rules: Sequence[AbstractRule], lag: int | None) -> 
         run=_run(case),
         model=readings.record.model,
         time=_time(case),
+        lag=lag,
     )
     return dataclasses.replace(diagnosis, prescriptions=tuple(prescribe(diagnosis)))
 

@@ -200,4 +200,5 @@ class Diagnosis:
     run: RunSummary
     model: str = ""  # class name of the root module, or "" for a training without one
     time: tuple[TimeProfile, ...] = ()
+    lag: int | None = None  # time steps that the task needs, where the user says so
     others: tuple[Diagnosis, ...] = field(default=())  # the script's other trainings, worst first

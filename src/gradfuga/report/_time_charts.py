@@ -13,7 +13,6 @@ from bokeh.models import (
     HoverTool,
     LinearColorMapper,
     Range1d,
-    Span,
 )
 from bokeh.plotting import figure
 
@@ -22,6 +21,7 @@ from .._types import Kind
 from ..analysis.case import Case
 from ..analysis.lag_profile import LagProfile
 from ..analysis.memory import probed_steps
+from ..analysis.remembering import Memory, memory_of
 from ..analysis.time_causes import predicted_rate
 from ..theory.recurrent import HORIZON
 from ._frame import ACCENT, COLD, FONT, GREY, HOT, INK, frame, legend_above, plain, ramp
@@ -47,7 +47,10 @@ def _farthest(case: Case) -> list[LagProfile]:
 
 
 def lag_chart(case: Case, shown: Sequence[LagProfile], number: int) -> figure:
-    """Draw the gradient against the lag: measured at the end and at the start, and predicted."""
+    """Draw the gradient against the lag: measured at the end and at the start, and predicted.
+
+    With the lag that the task needs, where that is known.
+    """
     plot = frame(
         f"lags-{number}",
         x_label=_("steps before the loss"),
@@ -84,9 +87,7 @@ def lag_chart(case: Case, shown: Sequence[LagProfile], number: int) -> figure:
                 [profile.horizon], [max(HORIZON * profile.norm[0], _LOWEST)], size=11, color=color,
                 marker="diamond", legend_label=_("horizon"),
             )  # fmt: skip
-    needed = case.lag
-    if needed is not None:
-        plot.add_layout(Span(location=needed, dimension="height", line_color=HOT, line_width=2))
+    _mark_needed(plot, memory_of(case), shown)
     ticks = range(-12, 13, 2)
     plot.yaxis.ticker = FixedTicker(ticks=[10.0**d for d in ticks])
     plot.yaxis.major_label_overrides = {10.0**d: f"1e{d}" if d else "1" for d in ticks}
@@ -98,6 +99,20 @@ def lag_chart(case: Case, shown: Sequence[LagProfile], number: int) -> figure:
     )
     legend_above(plot, columns=2)
     return plot
+
+
+def _mark_needed(plot: figure, memory: Memory, shown: Sequence[LagProfile]) -> None:
+    """Draw how far back the task reaches, as the user says or as the examples show."""
+    if memory.needed <= 0:
+        return
+    norms = [norm for each in shown for norm in each.norm if _LOWEST < norm < math.inf]
+    if not norms:
+        return
+    label = _("needed, as stated: {steps}") if memory.stated else _("needed at least: {steps}")
+    plot.line(
+        [memory.needed] * 2, [min(norms), max(norms)], color=HOT, line_width=2,
+        line_dash="dotdash", legend_label=label.format(steps=memory.needed),
+    )  # fmt: skip
 
 
 def _curve(profile: LagProfile) -> ColumnDataSource:

@@ -46,8 +46,8 @@ def render_html(
 
     told = (diagnosis, *diagnosis.others)
     cases = [
-        build_case(readings) if readings is not None and readings.sampled else None
-        for readings in pair(told, trainings)
+        build_case(readings, lag=each.lag) if readings is not None and readings.sampled else None
+        for each, readings in zip(told, pair(told, trainings), strict=True)
     ]
     return page(list(zip(told, cases, strict=True)), trial)
 
