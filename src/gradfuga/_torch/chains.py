@@ -70,6 +70,20 @@ def find_chains(walk: Walk, names: Mapping[int, str]) -> tuple[Chain, ...]:
     return tuple(sorted(kept, key=lambda chain: numbers[chain.uses[0]]))
 
 
+def is_continued(chain: Chain, chains: Sequence[Chain], walk: Walk) -> bool:
+    """Whether the first state of `chain` was made by the last step of another recurrence.
+
+    A decoder that goes on from the state of its encoder.
+    """
+    entering = [maker for taker, _, maker in walk.edges if taker == chain.uses[0]]
+    return any(
+        other.depends[maker] == len(other.uses)
+        for other in chains
+        if other is not chain
+        for maker in entering
+    )
+
+
 def _longest(
     weight: Tensor, ordered: Sequence[int], following: Sequence[Sequence[int]]
 ) -> Chain | None:

@@ -17,6 +17,7 @@ from .pieces import past_of
 from .spies import RootCall
 from .step_targets import LaidTargets, lay_out
 from .tape import TapeRecord
+from .translated import encoder_steps, translated
 
 _MOST_SEQUENCES = 512
 _PER_SAMPLE = 64
@@ -154,9 +155,14 @@ def _sequences(record: TapeRecord, term: LossTerm) -> _Sequences | None:
     # of a state that goes on without its gradient, what the network was fed before counts too
     carried = any("time_cut" in curve.statistics for curve in record.curves)
     joined = len(record.terms) > 1
+    read = encoder_steps(record.curves)
     for call in record.calls:
         for given, base in _fed(call):
-            found = _of_call(given, base, term, steps, carried=carried, joined=joined)
+            if read:
+                laid = translated(given, term, read, joined=joined)
+                found = None if laid is None else _Sequences(*laid)
+            else:
+                found = _of_call(given, base, term, steps, carried=carried, joined=joined)
             if found is not None and found.inputs.shape[1] >= _FEWEST_STEPS:
                 return found
     return None

@@ -26,6 +26,7 @@ from .rerun import RecurrentCall
 
 _MOST_SPANS = 200_000  # a forward loop of 1,000 time steps has some 10,000; then we stop noting
 _MOST_CALLS = 4  # root calls whose tensors are held until the backward pass of the same step
+_MOST_FIRST = 4  # modules whose first call is held too: an encoder, before a decoder's many calls
 _MOST_RECURRENT = 256  # calls of recurrent layers; a layer called this often is a loop's cell
 
 FORWARD = "the reading of forward passes"
@@ -72,11 +73,18 @@ class ForwardSpies:
         self._parts = parts
         self._thread = thread
         self.spans: list[Span] = []
-        self.calls: deque[RootCall] = deque(maxlen=_MOST_CALLS)
+        self._first: dict[int, RootCall] = {}  # by identity of the module, which the call holds
+        self._last: deque[RootCall] = deque(maxlen=_MOST_CALLS)
         self.recurrent: list[RecurrentCall] = []
         self.packs = False  # whether something packs the saved tensors, as checkpoints do
         self._open: list[tuple[nn.Module, int, tuple[Tensor, ...]]] = []
         self._handles: list[RemovableHandle] = []
+
+    @property
+    def calls(self) -> tuple[RootCall, ...]:
+        """The last calls from outside every module, after the first ones of other modules."""
+        last = {id(call.module) for call in self._last}
+        return (*(call for key, call in self._first.items() if key not in last), *self._last)
 
     @property
     def installed(self) -> bool:
@@ -120,7 +128,8 @@ class ForwardSpies:
     def forget(self) -> None:
         """Forget what was seen, keep the hooks."""
         self.spans.clear()
-        self.calls.clear()
+        self._first.clear()
+        self._last.clear()
         self.recurrent.clear()
         self.packs = False
         self._open.clear()
@@ -189,16 +198,22 @@ class ForwardSpies:
         if end > first and len(self.spans) < _MOST_SPANS:
             self.spans.append(Span(module, first, end, len(self._open)))
         if not self._open and end > first:
-            self.calls.append(_root_call(module, inputs, _numbered(output)))
+            self._keep(_root_call(module, inputs, _numbered(output)))
+
+    def _keep(self, call: RootCall) -> None:
+        self._last.append(call)
+        if len(self._first) < _MOST_FIRST:
+            self._first.setdefault(id(call.module), call)
 
     def mark(self) -> Callable[[], None]:
         """Return what makes the spies forget all that they see from now on."""
         spans, recurrent = len(self.spans), len(self.recurrent)
-        calls, opened, packs = list(self.calls), list(self._open), self.packs
+        first, last = dict(self._first), list(self._last)
+        opened, packs = list(self._open), self.packs
 
         def back() -> None:
             del self.spans[spans:], self.recurrent[recurrent:]
-            self.calls = deque(calls, maxlen=_MOST_CALLS)
+            self._first, self._last = first, deque(last, maxlen=_MOST_CALLS)
             self._open, self.packs = opened, packs
 
         return back
@@ -208,10 +223,12 @@ class ForwardSpies:
 
         What was seen is a copy of it, run elsewhere.
         """
-        if not self._open and self.calls:
-            last = self.calls.pop()
+        if not self._open and self._last:
+            last = self._last.pop()
+            if self._first.get(id(last.module)) is last:
+                del self._first[id(last.module)]
             outputs = (*last.outputs, *_numbered(output))
-            self.calls.append(_root_call(last.module, inputs, outputs))
+            self._keep(_root_call(last.module, inputs, outputs))
 
 
 def _root_call(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .chain_probe import probe
-from .chains import Chain
+from .chains import Chain, is_continued
 from .lags import LagCurve
 from .rerun import RecurrentCall, rerun, too_short
 from .walk import Walk
@@ -73,6 +73,8 @@ class TimeProbe:
                 if id(chain.weight) not in known:
                     curve = probe(walk, chain)
                     if curve is not None:
+                        if is_continued(chain, chains, walk):
+                            curve.statistics["time_continued"] = 1.0
                         curves.append(curve)
         if rare and curves:
             scales = _scales(walk.parameters, {curve.weight for curve in curves})
@@ -91,9 +93,11 @@ class TimeProbe:
             )
             if same and any(bool(each.any()) for each in ends):
                 self._carried.add(call.module)
-        if call.module in self._carried:
-            for curve in curves:
+        for curve in curves:
+            if call.module in self._carried:
                 curve.statistics["time_cut"] = curve.statistics["time_steps"]
+            if call.linked:
+                curve.statistics["time_continued"] = 1.0
         return curves
 
 

@@ -26,8 +26,9 @@ def write_curves(
     ``lag_norm.K``, ``lag_spread.K`` and ``lag_input.K`` are the gradient at the joint state K
     steps before the loss, its spread over the examples in decades, and the gradient at that
     step's input; ``time_steps`` and ``time_cut`` the length of the recurrence and the number of
-    steps through which a gradient flows, where that is less than the task has; ``read_steps`` at
-    how many steps the loss reads the recurrence directly.
+    steps through which a gradient flows, where that is less than the task has; ``time_continued``
+    is 1 where the first state has a gradient of its own, as a decoder's has; ``read_steps`` at how
+    many steps the loss reads the recurrence directly.
 
     Args:
         recorder: takes the rows.

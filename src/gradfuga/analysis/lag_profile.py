@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .._types import Kind
     from ..readings import Readings
 
@@ -29,6 +31,7 @@ class LagProfile:
         steps: length of the sequence.
         cut: steps through which a gradient flows at all, where `detach` cuts it.
         step: of the training at which it was measured.
+        continued: whether its first state is the last one of another recurrence: a decoder's.
     """
 
     path: str
@@ -41,6 +44,7 @@ class LagProfile:
     steps: int
     cut: int | None
     step: int
+    continued: bool = False
 
     @property
     def reach(self) -> float:
@@ -61,3 +65,26 @@ class LagProfile:
         steps, values = readings.series(self.path, kind, statistic)
         before = values[steps <= self.step]
         return float(before[-1]) if before.size else (float(values[0]) if values.size else math.nan)
+
+
+def joint_reach(profiles: Sequence[LagProfile]) -> float:
+    """Return how many steps back recurrences reach together, NaN without one that is known.
+
+    That of the farthest; where one goes on from the state of another, and its gradient reaches
+    its own start, those steps and the other's.
+    """
+    known = [each for each in profiles if not math.isnan(each.reach)]
+    encoders = [each.reach for each in known if not each.continued]
+    decoders = [each for each in known if each.continued]
+    if not encoders or not decoders:
+        return max((each.reach for each in known), default=math.nan)
+    passed = max((each.steps for each in decoders if math.isinf(each.reach)), default=0)
+    faded = [each.reach for each in decoders if math.isfinite(each.reach)]
+    return max([max(encoders) + passed, *faded])
+
+
+def joint_steps(profiles: Sequence[LagProfile]) -> int:
+    """Return the length of the sequences, an encoder's and its decoder's together."""
+    encoders = max((each.steps for each in profiles if not each.continued), default=0)
+    decoders = max((each.steps for each in profiles if each.continued), default=0)
+    return encoders + decoders

@@ -10,7 +10,7 @@ import numpy as np
 from .._types import Kind
 from ..readings import Readings
 from ..theory.recurrent import HORIZON
-from .lag_profile import LagProfile
+from .lag_profile import LagProfile, joint_reach
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -58,7 +58,12 @@ def profile(readings: Readings, path: str, steps: Sequence[int]) -> LagProfile:
         steps=int(lengths.max()) if lengths.size else 0,
         cut=int(cuts[-1]) if cuts.size else None,
         step=int(steps[-1]),
+        continued=_is_continued(readings, path),
     )
+
+
+def _is_continued(readings: Readings, path: str) -> bool:
+    return bool(readings.series(path, Kind.ACTIVATION, "time_continued")[1].any())
 
 
 def _at(readings: Readings, path: str, statistic: str, steps: Sequence[int]) -> Floats:
@@ -92,10 +97,14 @@ def ends_are_read(readings: Readings, *, per_step: bool) -> bool:
         readings: of the training.
         per_step: whether every step has a target of its own.
     """
-    for path in recurrences(readings):
+    continued = {path: _is_continued(readings, path) for path in recurrences(readings)}
+    pair = len(set(continued.values())) > 1  # an encoder and its decoder
+    for path, decodes in continued.items():
         backward = readings.series(path, Kind.ACTIVATION, "time_backward")[1]
         read = readings.series(path, Kind.ACTIVATION, "read_steps")[1]
-        if backward.any() or (not per_step and read.size and float(np.median(read)) > 1.0):
+        several = bool(read.size) and float(np.median(read)) > 1.0
+        steps_are_told = decodes if pair else per_step
+        if backward.any() or (several and not steps_are_told):
             return False
     return True
 
@@ -105,8 +114,7 @@ def longest_reach(readings: Readings) -> float:
 
     NaN without a recurrence.
     """
-    found = [each.reach for each in late_profiles(readings) if not math.isnan(each.reach)]
-    return max(found, default=math.nan)
+    return joint_reach(late_profiles(readings))
 
 
 def rate_of(lag: Sequence[int], norm: Sequence[float]) -> float:

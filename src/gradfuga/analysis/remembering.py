@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from .._types import Kind
-from .lag_profile import LagProfile
+from .lag_profile import LagProfile, joint_reach, joint_steps
 
 if TYPE_CHECKING:
     from ..readings import Readings
@@ -78,9 +78,7 @@ class Memory:
 def memory_of(case: Case) -> Memory:
     """Return what is known of memory in `case`."""
     late = case.late_lags
-    reaches = [each.reach for each in late if not math.isnan(each.reach)]
-    reach = max(reaches, default=math.nan)
-    steps = max((each.steps for each in late), default=0)
+    reach, steps = joint_reach(late), joint_steps(late)
     if case.lag is not None and steps and case.lag >= steps:
         reach = min(reach, float(steps - 1))  # nothing flows from beyond the sequence
     values = {

@@ -59,7 +59,9 @@ def _step(found: LagProfile, readings: Readings) -> Step:
 def blamed_step(case: Case) -> Step | None:
     """Return the recurrence that reaches farthest back: where even it is too short, none is not."""
     known = [each for each in steps_of(case, grows=False) if not math.isnan(each.profile.reach)]
-    return max(known, key=lambda each: each.profile.reach, default=None)
+    # a decoder that is passed as a whole is not what the gradient fades in
+    faded = [e for e in known if not (e.profile.continued and math.isinf(e.profile.reach))]
+    return max(faded or known, key=lambda each: each.profile.reach, default=None)
 
 
 def cut_short(case: Case) -> bool:
@@ -70,7 +72,7 @@ def cut_short(case: Case) -> bool:
     memory, blamed = memory_of(case), blamed_step(case)
     if blamed is None or not memory.too_short:
         return False
-    ends = min(blamed.profile.cut or math.inf, float(blamed.profile.steps))
+    ends = float(blamed.profile.cut or memory.steps)
     if blamed.profile.cut is None and memory.needed >= ends:
         return True
     return memory.needed > ends and ends <= blamed.profile.horizon

@@ -32,6 +32,7 @@ def statistic_word(name: str) -> str:
         "recurrent_scale": _("recurrent scale"),
         "slope_rms": _("slope rms"),
         "time_cut": _("time cut"),
+        "time_continued": _("first state made by another recurrence"),
         "time_steps": _("time steps"),
         "learning_rate": _("learning rate"),
         "lost_share": _("lost share"),
