@@ -249,3 +249,15 @@ def test_a_file_of_any_encoding_does_what_it_does_under_python(shell, name):
 def test_warnings_that_are_errors_meet_none_of_ours(shell):
     source = "import warnings; warnings.simplefilter('error')\n" + NETWORK + "finish(Net())\n"
     assert "12 steps" in compare(shell, source.encode()).err
+
+
+def test_a_script_that_fails_before_its_first_step_is_told_so(shell):
+    shell.write(
+        "empty.py",
+        "import torch\nnet = torch.nn.GRU(4, 8)\noptimizer = torch.optim.SGD(net.parameters(), 0.1)\n"
+        "net(torch.randn(0, 3, 4))[0].sum().backward()\noptimizer.step()\n",
+    )
+    ending = shell.gradfuga("run", "empty.py")
+    assert ending.code == 1
+    assert "RuntimeError" in ending.err
+    assert "failed before the first one" in ending.err

@@ -48,7 +48,7 @@ def run_watched(
         with exit_told(watch.left):
             outcome = launch(program, torch_imported=watch.attach, terminated=watch.interrupted)
         with next_signal_kills(but_one=is_one_of_several()):
-            diagnosis = watch.conclude(interrupted=outcome.interrupted)
+            diagnosis = watch.conclude(interrupted=outcome.interrupted, failed=outcome.failed)
     if diagnosis is not None and not outcome.failed:
         code = delivery.exit_code(diagnosis)
         if code:
@@ -129,11 +129,14 @@ class _Watch:
                 with language(self._lang):
                     self._tell_folder()
 
-    def conclude(self, *, interrupted: bool, flush: bool = True) -> Diagnosis | None:
+    def conclude(
+        self, *, interrupted: bool, failed: bool = False, flush: bool = True
+    ) -> Diagnosis | None:
         """Stop observing, diagnose, and hand the diagnosis out, the first time it is called.
 
         Args:
             interrupted: whether something else than the program's end ends it.
+            failed: whether the program ended by itself, and not well.
             flush: write out what the program has printed before; without us it would be, too.
         """
         if self._concluded:
@@ -148,7 +151,7 @@ class _Watch:
             with suppress(Exception):  # a broken pipe is the interpreter's to report, at its end
                 sys.stdout.flush()
         with language(self._lang):
-            trainings = self._trainings(interrupted=interrupted)
+            trainings = self._trainings(interrupted=interrupted, failed=failed)
             if trainings is None:
                 return None
             diagnosis = self._diagnosis(trainings)
@@ -159,7 +162,7 @@ class _Watch:
             self._tell_folder(partly=any(_lost_on_disk(each) for each in trainings))
             return diagnosis
 
-    def _trainings(self, *, interrupted: bool) -> Sequence[Readings] | None:
+    def _trainings(self, *, interrupted: bool, failed: bool) -> Sequence[Readings] | None:
         if not self._torch_seen:
             self._tell_unseen(_("No training seen: the script did not import torch."))
             return None
@@ -174,6 +177,16 @@ class _Watch:
         if not trainings:
             self._tell_unseen(
                 _(
+                    "No training seen: the script was stopped before the first step of an "
+                    "optimizer. Let it run for longer."
+                )
+                if interrupted
+                else _(
+                    "No training seen: expected an optimizer to take a step, and the script failed "
+                    "before the first one. Correct the error that it shows, and run it again."
+                )
+                if failed
+                else _(
                     "No training seen: expected an optimizer of torch.optim to take a step in this "
                     "process, got none. Update the weights with optimizer.step(), or after "
                     "loss.backward() by hand, and train in this process: what child processes "
