@@ -254,7 +254,8 @@ def test_warnings_that_are_errors_meet_none_of_ours(shell):
 def test_a_script_that_fails_before_its_first_step_is_told_so(shell):
     shell.write(
         "empty.py",
-        "import torch\nnet = torch.nn.GRU(4, 8)\noptimizer = torch.optim.SGD(net.parameters(), 0.1)\n"
+        "import torch\nnet = torch.nn.GRU(4, 8)\n"
+        "optimizer = torch.optim.SGD(net.parameters(), 0.1)\n"
         "net(torch.randn(0, 3, 4))[0].sum().backward()\noptimizer.step()\n",
     )
     ending = shell.gradfuga("run", "empty.py")
