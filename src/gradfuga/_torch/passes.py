@@ -21,7 +21,7 @@ from .parameters import SeenGradient
 from .tape import TapeRecord, added
 from .walk import Walk
 
-_OURS, _FRAMES = 3, 8  # frames between `backward` and `site_of`; how many beyond tell a place
+_OURS, _FRAMES = 4, 8  # frames between `backward` and `site_of`; how many beyond tell a place
 
 Site = tuple[object, ...]
 
@@ -55,17 +55,22 @@ class Entry:
     wanted: Wanted | None = None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is a backward pass of which nothing was read."""
+        return self.record is None and self.wanted is None
+
+    @property
     def counts(self) -> bool:
         """Whether its gradients are those of the coming step, as far as one can know."""
         return self.wanted is None or self.wanted.was_handed_over
 
 
 def site_of(roots: Sequence[Tensor]) -> Site:
-    """Return the place in the program that runs a backward pass: its lines, and the loss's op."""
+    """Return the place in the program that runs a backward pass: its calls, and the loss's op."""
     found: list[object] = []
     frame: FrameType | None = sys._getframe(_OURS)  # noqa: SLF001
     while frame is not None and len(found) < 2 * _FRAMES:
-        found += (id(frame.f_code), frame.f_lineno)
+        found += (id(frame.f_code), frame.f_lasti)  # a line's number has to be looked up
         frame = frame.f_back
     node = roots[0].grad_fn if roots else None
     return (*found, node.name() if node is not None else "")
@@ -85,12 +90,16 @@ def read_since(entries: Sequence[Entry]) -> list[TapeRecord]:
 
 def still_standing(entries: Sequence[Entry], training: int) -> list[Entry]:
     """Return the passes whose gradients the step is made of: from the last clearing on."""
+    if len(entries) == 1:
+        return list(entries)
     begun = [place for place, entry in enumerate(entries) if training in entry.begins]
     return list(entries[begun[-1] :] if begun else entries)
 
 
 def loss_of_step(entries: Sequence[Entry]) -> Measured | None:
     """Return the objective of a step: the sum over its parts of the mean over micro-batches."""
+    if len(entries) == 1:
+        return entries[0].loss
     parts: dict[Site, list[Measured]] = {}
     for entry in entries:
         if entry.loss is not None:

@@ -28,6 +28,9 @@ def is_weighted(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
 
 def loss_of(roots: Sequence[Tensor]) -> Measured | None:
     """Return the loss: the sum of the scalars that backward starts from, None for others."""
+    if len(roots) == 1 and type(roots[0]) is Tensor and roots[0].is_cpu:  # at nearly every step
+        root = roots[0]
+        return float(root.item()) if root.numel() == 1 and not root.is_complex() else None
     held = [whole(root) for root in roots]
     roots = [root for root in held if root is not None]
     if len(roots) < len(held):

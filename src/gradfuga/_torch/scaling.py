@@ -95,7 +95,7 @@ class ScalerSeam:
 
     def of(self, optimizer: Optimizer) -> Scaled | None:
         """Return what the scaler does to the step that `optimizer` begins, None without one."""
-        scale = self._scales.pop(id(optimizer), None)
+        scale = self._scales.pop(id(optimizer), None) if self._scales else None
         if scale is None:
             return None
         # a fused optimizer is handed both as attributes for the time of its step

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import final
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._contracts import AbstractStatistic
@@ -24,7 +25,7 @@ from .handed import Wanted
 from .joined import AnyOptimizer, Joined
 from .parameters import Before, SeenGradient, before_step, merged, see_gradients, trainable
 from .parts import Parts
-from .passes import Entry, are_empty, read_since, site_of, still_standing
+from .passes import Entry, Site, are_empty, read_since, site_of, still_standing
 from .roll import Roll
 from .roots import is_weighted, loss_of, retains, roots_of
 from .scaling import Scaled
@@ -75,6 +76,9 @@ class Strand:
         self._alone: Training | None = None  # the one whose optimizer steps now, where it is one
         self._others = False  # whether one steps that is not observed
         self._stepped = False
+        self._plural = False  # whether a step has had several passes
+        self._begun = 0  # passes that were waiting when the running optimizer's step began
+        self._known: tuple[weakref.ref[AnyOptimizer], Training] | None = None  # the last to step
         self.in_backward = False
         self._joined = Joined()  # the optimizers that step inside backward passes
         self._hand = HandSteps(open=roll.takes_all)  # of a script without an optimizer
@@ -131,7 +135,8 @@ class Strand:
         if ours_or_nested or threading.get_ident() != self._thread:
             return original(*args, **kwargs)
         started = time.perf_counter()
-        self._step_by_hand()
+        if self._hand.open:
+            self._step_by_hand()
         entry, tape = self._open_entry(args, kwargs, wanted)
         ours = time.perf_counter() - started
         self.in_backward = True
@@ -161,7 +166,7 @@ class Strand:
                 self._entries.clear()
                 self._stepped = False
             roots = roots_of(args, kwargs) if wanted is None else wanted.roots
-            entry = Entry(loss_of(roots), site_of(roots), wanted=wanted)
+            entry = Entry(loss_of(roots), self._site(roots), wanted=wanted)
             entry.broken = self._breaks.seek(roots, entry.loss)
             if self._entries:
                 entry.begins = frozenset(
@@ -200,6 +205,17 @@ class Strand:
             self._parts.fail(_BACKWARD, error)
             return None, tape
         return entry, tape
+
+    def _site(self, roots: Sequence[Tensor]) -> Site:
+        """Return where the program calls the pass, nothing while a step has one pass alone.
+
+        Following the frames is a fifth of what a step costs that is not sampled.
+        """
+        if self._entries and not self._plural:
+            self._plural = True
+            if not self._entries[0].site:  # a micro-batch, as far as one can know
+                self._entries[0].site = site_of(roots)
+        return site_of(roots) if self._plural or self._sampling else ()
 
     def _probe_time(self, tape: Tape) -> None:
         if not self._parts.work(_LAGS):
@@ -264,6 +280,7 @@ class Strand:
             elif training is not None:
                 self._turns.take(training)
                 entries = self._entries_of(optimizer, training)
+                self._begun = len(self._entries)
                 training.before(optimizer, still_standing(entries, id(training)), scaled)
                 if training.due:
                     ended = partial(self._closure_ended, optimizer, training)
@@ -282,7 +299,9 @@ class Strand:
             if training is None:
                 self._others = self._several = True
                 return
-            training.after(optimizer, self._entries_of(optimizer, training))
+            # passes that ran inside the step are a closure's
+            late = len(self._entries) > self._begun
+            training.after(optimizer, self._entries_of(optimizer, training) if late else ())
             self._settle()
         except Exception as error:  # noqa: BLE001
             self._parts.fail(_STEPS, error)
@@ -310,8 +329,12 @@ class Strand:
     def _training_of(self, optimizer: AnyOptimizer) -> Training | None:
         if not self._roll.observed(optimizer) or self.in_backward:
             return None
+        if self._known is not None and self._known[0]() is optimizer:
+            return self._known[1]
         training = self._roll.of(optimizer)
         self._follow(training)
+        if training is not None:
+            self._known = weakref.ref(optimizer), training
         return training
 
     def _follow(self, training: Training | None) -> None:
@@ -321,8 +344,13 @@ class Strand:
 
     def _entries_of(self, optimizer: AnyOptimizer, training: Training) -> list[Entry]:
         """Return the waiting backward passes that are this optimizer's."""
-        taker = id(optimizer)
-        waiting = [each for each in self._entries if taker not in each.taken_by and each.counts]
+        taker, entries = id(optimizer), self._entries
+        if len(entries) == 1 and not self._several and entries[0].is_plain:  # nearly every step
+            waiting = [] if taker in entries[0].taken_by else entries[:]
+            for entry in waiting:
+                entry.taken_by.append(taker)
+            return waiting
+        waiting = [each for each in entries if taker not in each.taken_by and each.counts]
         for entry in waiting:
             entry.taken_by.append(taker)
         read = all(entry.record is not None for entry in waiting)
