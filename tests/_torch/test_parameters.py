@@ -243,7 +243,7 @@ def test_counts_of_one_tensor_are_exact():
 def test_the_zero_share_of_a_large_tensor_is_estimated_from_a_sample_of_it():
     big = torch.randn(512, 1024, generator=torch.Generator().manual_seed(0))
     big[:, ::4] = 0.0  # whole columns, as dead units leave them
-    assert zero_share(big) == pytest.approx(0.25, abs=0.01)
+    assert zero_share(big) == pytest.approx(0.25, abs=0.04)  # three standard errors
 
 
 def test_sparse_gradients_are_measured_as_what_they_add_up_to():

@@ -30,6 +30,7 @@ _FLUSH_ROWS = 50_000
 _FLUSH_SECONDS = 10.0
 _PENDING_LOSSES = 256
 _LATEST = 64  # last steps that thinning leaves alone
+_MOST_COLUMNS = 256  # tuples of keys that are remembered
 _KEPT = 16  # first steps, and first losses that are not finite, that thinning leaves alone
 
 Key = tuple[str, Kind, str]
@@ -45,6 +46,7 @@ class Recorder:
         self._pending: list[tuple[int, Sequence[Key], Sequence[Measured]]] = []
         self._losses: list[tuple[int, Measured]] = []
         self._rows: dict[Key, _Series] = {}
+        self._columns: dict[int, tuple[Sequence[Key], list[_Series]]] = {}  # by identity of keys
         self._loss_row = _Series()
         self._batch: list[Reading] = []
         self._written = 0
@@ -69,17 +71,31 @@ class Recorder:
     def collect(self) -> None:
         """Bring everything pending to the host: one stack and one copy."""
         values = iter(resolve([each for _, _, held in self._pending for each in held]))
-        rows = self._rows
         for step, keys, _ in self._pending:
-            for key, value in zip(keys, values, strict=False):
-                series = rows.get(key)
-                if series is None:
-                    series = rows[key] = _Series()
+            for key, series, value in zip(keys, self._series(keys), values, strict=False):
                 series.put(step, value)
                 if self._sinks:
                     self._batch.append(Reading(step, *key, value))
         self._pending.clear()
         self._collect_losses()
+
+    def _series(self, keys: Sequence[Key]) -> list[_Series]:
+        """Return the series of the keys; a tuple that comes at every step is looked up once."""
+        known = self._columns.get(id(keys))
+        if known is not None and known[0] is keys:
+            return known[1]
+        rows = self._rows
+        found = []
+        for key in keys:
+            series = rows.get(key)
+            if series is None:
+                series = rows[key] = _Series()
+            found.append(series)
+        if len(keys) > 1:
+            if len(self._columns) >= _MOST_COLUMNS:
+                self._columns.clear()
+            self._columns[id(keys)] = keys, found
+        return found
 
     def _collect_losses(self) -> None:
         values = resolve([value for _, value in self._losses])

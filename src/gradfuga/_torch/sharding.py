@@ -22,6 +22,8 @@ def _is_spread(tensor: Tensor) -> bool:
 
 def local(tensor: Tensor) -> Tensor:
     """Return the values of `tensor` that lie in this process; no communication."""
+    if type(tensor) in _PLAIN:
+        return tensor
     return tensor._local_tensor if _is_spread(tensor) else tensor  # type: ignore[attr-defined]  # noqa: SLF001
 
 
