@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from ._types import SourceLine
 
@@ -75,6 +75,7 @@ _SUFFIX = re.compile(r"Backward\d*$")
 _DIMENSIONS = re.compile(r"(?<=[a-z])(\d)D(?=[A-Z]|$)")
 
 
+@lru_cache(maxsize=1024)  # a graph has thousands of ops, and a few dozen names
 def base_name(node: str) -> str:
     """Return an autograd node's name without its suffix.
 

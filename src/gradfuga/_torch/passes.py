@@ -55,11 +55,6 @@ class Entry:
     wanted: Wanted | None = None
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it is a backward pass of which nothing was read."""
-        return self.record is None and self.wanted is None
-
-    @property
     def counts(self) -> bool:
         """Whether its gradients are those of the coming step, as far as one can know."""
         return self.wanted is None or self.wanted.was_handed_over
@@ -86,6 +81,16 @@ def are_empty(parameters: Iterable[Tensor]) -> bool:
 def read_since(entries: Sequence[Entry]) -> list[TapeRecord]:
     """Return what the tapes of these passes showed."""
     return [entry.record for entry in entries if entry.record is not None]
+
+
+def taken(entries: Sequence[Entry], optimizer: int) -> list[Entry]:
+    """Return the passes that `optimizer` has not stepped on, and note that now it does."""
+    found = []
+    for entry in entries:
+        if optimizer not in entry.taken_by and (entry.wanted is None or entry.counts):
+            entry.taken_by.append(optimizer)
+            found.append(entry)
+    return found
 
 
 def still_standing(entries: Sequence[Entry], training: int) -> list[Entry]:

@@ -22,10 +22,11 @@ from .forward import Forward
 from .glimpse import glimpse_apart
 from .hand_steps import HandSteps
 from .handed import Wanted
-from .joined import AnyOptimizer, Joined
-from .parameters import Before, SeenGradient, before_step, merged, see_gradients, trainable
+from .inside_steps import InsideSteps
+from .joined import AnyOptimizer
+from .parameters import Before, SeenGradient, see_gradients, trainable
 from .parts import Parts
-from .passes import Entry, Site, are_empty, read_since, site_of, still_standing
+from .passes import Entry, Site, are_empty, read_since, site_of, still_standing, taken
 from .roll import Roll
 from .roots import is_weighted, loss_of, retains, roots_of
 from .scaling import Scaled
@@ -80,10 +81,8 @@ class Strand:
         self._begun = 0  # passes that were waiting when the running optimizer's step began
         self._known: tuple[weakref.ref[AnyOptimizer], Training] | None = None  # the last to step
         self.in_backward = False
-        self._joined = Joined()  # the optimizers that step inside backward passes
+        self._inside = InsideSteps()
         self._hand = HandSteps(open=roll.takes_all)  # of a script without an optimizer
-        self._pieces: list[Before] = []
-        self._stepped_inside = False
         self._sampling = True  # whether the coming step is sampled; settled after each step
         self._sources_wanted = True
 
@@ -153,8 +152,8 @@ class Strand:
                 self._look_by_hand(None)
             if entry is not None:
                 entry.ours = ours + self._forward.compiled.take_seconds()
-                if self._stepped_inside:
-                    self._end_inside(entry)
+                if self._inside.any:
+                    self._step_unannounced(self._inside.optimizer, [entry], self._inside.end())
         return result
 
     def _open_entry(
@@ -276,7 +275,8 @@ class Strand:
             self._hand.close()
             training = self._training_of(optimizer)
             if self.in_backward and isinstance(optimizer, Optimizer):
-                self._step_inside(optimizer)
+                if self._roll.observed(optimizer):
+                    self._inside.take(optimizer, due=self._sampling)
             elif training is not None:
                 self._turns.take(training)
                 entries = self._entries_of(optimizer, training)
@@ -344,16 +344,8 @@ class Strand:
 
     def _entries_of(self, optimizer: AnyOptimizer, training: Training) -> list[Entry]:
         """Return the waiting backward passes that are this optimizer's."""
-        taker, entries = id(optimizer), self._entries
-        if len(entries) == 1 and not self._several and entries[0].is_plain:  # nearly every step
-            waiting = [] if taker in entries[0].taken_by else entries[:]
-            for entry in waiting:
-                entry.taken_by.append(taker)
-            return waiting
-        waiting = [each for each in entries if taker not in each.taken_by and each.counts]
-        for entry in waiting:
-            entry.taken_by.append(taker)
-        read = all(entry.record is not None for entry in waiting)
+        waiting = taken(self._entries, id(optimizer))
+        read = all([entry.record is not None for entry in waiting])  # noqa: C419 (twice as fast)
         # whether another optimizer takes some of them is not known before the first step
         if waiting and (self._several or (read and (len(waiting) == 1 or training.steps == 0))):
             return self._turns.share(training, waiting, trainable(optimizer))
@@ -378,44 +370,29 @@ class Strand:
             return
         try:
             step = self._hand.take()
-            training = self._roll.of(step[0]) if step is not None else None
-            if step is None or training is None:
-                return
-            self._follow(training)
-            self._turns.take(training)
-            # of gradients that were asked for, the last are those that it was moved by
-            asked = [entry for entry in self._entries if entry.wanted is not None]
-            waiting = [entry for entry in self._entries if entry not in asked[:-1]]
-            entries = still_standing(waiting, id(training))
-            training.stepped(step[0], entries, step[1] if training.due else None)
-            self._stepped = True
-            self._settle()
         except Exception as error:  # noqa: BLE001
             self._hand.close()
             self._parts.fail(_STEPS, error)
-
-    # -- optimizers that step inside a backward pass ---------------------------------------
-
-    def _step_inside(self, optimizer: Optimizer) -> None:
-        if not self._roll.observed(optimizer):
             return
-        self._stepped_inside = True
-        self._joined.add(optimizer)
-        if self._sampling:
-            self._pieces.append(before_step(trainable(optimizer), {}))
+        if step is not None:
+            # of gradients that were asked for, the last are those that it was moved by
+            asked = [entry for entry in self._entries if entry.wanted is not None]
+            waiting = [entry for entry in self._entries if entry not in asked[:-1]]
+            self._step_unannounced(step[0], waiting, step[1])
 
-    def _end_inside(self, entry: Entry) -> None:
-        """The pass has ended in which optimizers have stepped: that was one step of them all."""
+    def _step_unannounced(
+        self, optimizer: AnyOptimizer, waiting: Sequence[Entry], before: Before | None
+    ) -> None:
+        """A step has been made that no hook has told of: by hand, or inside a backward pass."""
         try:
-            pieces, self._pieces, self._stepped_inside = self._pieces, [], False
             self._stepped = True
-            training = self._roll.of(self._joined)
+            training = self._roll.of(optimizer)
             if training is None:
                 return
             self._follow(training)
             self._turns.take(training)
-            before = merged(pieces) if pieces and training.due else None
-            training.stepped(self._joined, [entry], before)
+            entries = still_standing(waiting, id(training))
+            training.stepped(optimizer, entries, before if training.due else None)
             self._settle()
         except Exception as error:  # noqa: BLE001
             self._parts.fail(_STEPS, error)

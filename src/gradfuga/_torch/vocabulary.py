@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..flow import OpRole, base_name
 
 _ROLES: dict[OpRole, str] = {
@@ -82,6 +84,7 @@ def is_native(node: str) -> bool:
     return not node.endswith("Backward")
 
 
+@lru_cache(maxsize=1024)
 def role_of(node: str) -> OpRole:
     """Return what the node does to the gradient; an unknown one is opaque, never guessed."""
     if node in _HANDED_ON:

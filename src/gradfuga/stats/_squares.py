@@ -33,8 +33,7 @@ def norm(tensor: Tensor) -> Tensor:
     PyTorch's own sum loses digits with its length: 1e-5 of the norm of a million values.
     """
     if tensor.numel() <= _SHORT:
-        size: Tensor = full_precision(tensor).norm()
-        return size
+        return full_precision(tensor).square().sum().sqrt_()  # half the time of `Tensor.norm`
     return sum_of_squares(tensor).sqrt_()
 
 

@@ -47,10 +47,10 @@ class InputSignalStatistic(AbstractStatistic):
             return {}
         (chosen,) = sampled((source,), _SAMPLE)
         x = full_precision(chosen)
-        size = x.norm()
+        size = x.square().sum().sqrt_()  # half the time of `Tensor.norm`
         measured = {"input_rms": size.mul(1 / math.sqrt(x.numel()))}
         if x.ndim > 1 and x.shape[0] > 1:
-            variation = (x - x.mean(0)).norm().div_(size)
+            variation = (x - x.mean(0)).square_().sum().sqrt_().div_(size)
             seen, batch = x.shape[0], source.shape[0]
             if seen < batch:
                 # A sample's own mean takes 1/n of the variance; the batch's would take 1/B.
