@@ -13,16 +13,17 @@ TOKENS, HIDDEN = 8, 48
 class Translator(nn.Module):
     """Reads tokens, writes tokens; in a loop, by attention, or by a layer of torch."""
 
-    def __init__(self, *, loop=False, attention=False):
+    def __init__(self, *, loop=False, attention=False, encoder=nn.GRU):
         super().__init__()
         self.embedding = nn.Embedding(TOKENS + 1, 24)
-        self.encoder = nn.GRU(24, HIDDEN, batch_first=True)
+        self.encoder = encoder(24, HIDDEN, batch_first=True)
         self.decoder = nn.GRU(24, HIDDEN, batch_first=True)
         self.out = nn.Linear(HIDDEN * (2 if attention else 1), TOKENS)
         self.loop, self.attention = loop, attention
 
     def forward(self, source, target):
         states, last = self.encoder(self.embedding(source))
+        last = last[0] if isinstance(last, tuple) else last
         start = torch.full_like(target[:, :1], TOKENS)
         given = self.embedding(torch.cat([start, target[:, :-1]], dim=1))
         if self.loop:
@@ -81,8 +82,13 @@ def by_chance():
 
 @pytest.mark.parametrize(
     ("written", "settings"),
-    [(4, {}), (8, {"loop": True}), (8, {"loop": True, "summed": True})],
-    ids=["layers", "loop", "loop and a loss a step"],
+    [
+        (4, {}),
+        (8, {"loop": True}),
+        (8, {"loop": True, "summed": True}),
+        (8, {"loop": True, "encoder": nn.LSTM}),
+    ],
+    ids=["layers", "loop", "loop and a loss a step", "loop after one op"],
 )
 def test_a_source_that_is_forgotten_while_it_is_read_vanishes_over_time(written, settings):
     found = train(start_of(40, written), **settings)

@@ -181,6 +181,18 @@ def test_a_recurrence_that_expands_explodes_over_time_and_an_orthogonal_one_does
         assert "RX008" in [each.remedy for each in found.prescriptions]
 
 
+def test_a_recurrence_that_overflows_at_once_is_diagnosed_by_its_first_sample():
+    def build():
+        net = Net(nn.RNN, 4, 32, 2, nonlinearity="relu")
+        nn.init.normal_(net.rnn.weight_hh_l0, std=0.5)
+        return net
+
+    found = diagnose(train(build, lambda: recent(30), steps=30, optimizer=torch.optim.SGD))
+    assert (found.verdict, found.axis) == (Verdict.EXPLODING, Axis.TIME)
+    assert names(found)[0] == "recurrent_expansion"
+    assert 1.5 < found.time[0].rate < 5.0
+
+
 def test_a_rate_that_is_too_high_is_told_apart_from_an_expanding_recurrence():
     net = lambda: Net(nn.RNN, 4, 32, 2)  # noqa: E731
     found = diagnose(train(net, recent, optimizer=torch.optim.SGD, rate=30.0, steps=60))

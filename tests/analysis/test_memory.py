@@ -182,3 +182,8 @@ def test_targets_of_the_last_steps_end_where_the_inputs_do():
     batch = SequenceBatch(x, y[:, -6:], None)
     pairs = draw_pairs([batch], family="classification", horizon=4, per_step=True)
     np.testing.assert_array_equal(pairs.targets, pairs.inputs[:, -11])
+
+
+def test_a_gradient_that_is_infinite_near_the_loss_has_no_horizon_and_one_later_ends_there():
+    assert math.isnan(horizon_of((1, 2, 4), (math.inf, 1e3, 1.0)))
+    assert horizon_of((1, 2, 4), (1.0, math.inf, 0.0)) == 4.0

@@ -7,7 +7,7 @@ but its uses do not depend on one another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -70,18 +70,39 @@ def find_chains(walk: Walk, names: Mapping[int, str]) -> tuple[Chain, ...]:
     return tuple(sorted(kept, key=lambda chain: numbers[chain.uses[0]]))
 
 
-def is_continued(chain: Chain, chains: Sequence[Chain], walk: Walk) -> bool:
+def is_continued(
+    chain: Chain, chains: Sequence[Chain], layers: Collection[int], walk: Walk
+) -> bool:
     """Whether the first state of `chain` was made by the last step of another recurrence.
 
     A decoder that goes on from the state of its encoder.
+
+    Args:
+        chain: a recurrence.
+        chains: all that run step by step.
+        layers: identities of the recurrent weights of torch's layers, which run as one op.
+        walk: the backward graph.
     """
-    entering = [maker for taker, _, maker in walk.edges if taker == chain.uses[0]]
-    return any(
+    makers: dict[int, list[int]] = {}
+    for taker, _, maker in walk.edges:
+        makers.setdefault(taker, []).append(maker)
+    entering = makers.get(chain.uses[0], [])
+    if any(
         other.depends[maker] == len(other.uses)
         for other in chains
         if other is not chain
         for maker in entering
-    )
+    ):
+        return True
+    others = frozenset(layers) - {id(other.weight) for other in chains}
+    seen, stack = set(entering), list(entering) if others else []
+    while stack:
+        place = stack.pop()
+        if any(id(parameter) in others for _, parameter in walk.leaves[place]):
+            return True
+        stack += (new := [maker for maker in makers.get(place, ()) if maker not in seen])
+        seen.update(new)
+    return False
 
 
 def _longest(

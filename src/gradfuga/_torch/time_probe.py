@@ -73,7 +73,7 @@ class TimeProbe:
                 if id(chain.weight) not in known:
                     curve = probe(walk, chain)
                     if curve is not None:
-                        if is_continued(chain, chains, walk):
+                        if is_continued(chain, chains, known, walk):
                             curve.statistics["time_continued"] = 1.0
                         curves.append(curve)
         if rare and curves:

@@ -82,9 +82,20 @@ def first_profiles(readings: Readings) -> tuple[LagProfile, ...]:
 def late_profiles(readings: Readings) -> tuple[LagProfile, ...]:
     """Return every recurrence as its last probes show it."""
     return tuple(
-        profile(readings, path, probed_steps(readings, path)[-_LATE:])
+        profile(readings, path, _sound_steps(readings, path)[-_LATE:])
         for path in recurrences(readings)
     )
+
+
+def _sound_steps(readings: Readings, path: str) -> tuple[int, ...]:
+    """Return the probes at which the gradient was a number at every lag, all where none was."""
+    probed = probed_steps(readings, path)
+    broken: set[int] = set()
+    for statistic in readings.statistics(path, Kind.ACTIVATION_GRAD):
+        if statistic.startswith("lag_norm."):
+            steps, values = readings.series(path, Kind.ACTIVATION_GRAD, statistic)
+            broken.update(steps[~np.isfinite(values)].tolist())
+    return tuple(step for step in probed if step not in broken) or probed
 
 
 def ends_are_read(readings: Readings, *, per_step: bool) -> bool:
@@ -148,14 +159,14 @@ def horizon_of(lag: Sequence[int], norm: Sequence[float]) -> float:
         >>> horizon_of([1, 2, 4, 8, 16], [1.0, 0.5, 0.1, 0.01, 0.0001])
         12.0
     """
-    if not norm or not norm[0] > 0.0:
+    if not norm or not 0.0 < norm[0] < math.inf:
         return math.nan
     level = math.log(HORIZON * norm[0])
     before: tuple[int, float] | None = None
     for k, value in zip(lag, norm, strict=True):
         now = math.log(max(value, _TINY)) if not math.isnan(value) else math.nan
         if now < level:
-            if before is None:
+            if before is None or math.isinf(before[1]):
                 return float(k)
             share = (before[1] - level) / (before[1] - now)
             return float(math.ceil(before[0] + share * (k - before[0]) - 1e-9))

@@ -29,6 +29,7 @@ _MOST_KINDS = 64  # of tokens that are told apart
 _FEW_COLUMNS = 8  # a step of at most so many numbers is given their products too
 _MOST_COLUMNS = 64
 _TELLING_LAGS = 3  # single lags that are tried beside the last steps
+_STARTS = (4, 16)  # first steps that are tried together: an instruction, a header, a topic
 _TELLS = 0.5  # of what all steps tell: then one lag is what the task is about
 _FEWEST_KNOWN = 16  # examples with a loss of the network's own
 _CLEAR = 3.0  # standard errors
@@ -106,11 +107,16 @@ def window_reference(pairs: MemoryPairs, *, horizon: int) -> WindowReference:
         offer(str(lag), near + _WEIGHT * _gram(steps[:, [lag]]))
         for lag in (horizon + _telling(steps[:, horizon:], goals)).tolist()
     ]
+    starts = [
+        offer(f"first {count}", near + _WEIGHT * _gram(steps[:, -count:]))
+        for count in _STARTS
+        if count <= (steps.shape[1] - horizon) // 2
+    ]
     base = float(constant.mean())
     memoryless = cross_fitted(constant, [of_last], folds)
     short = cross_fitted(constant, [of_last, of_near], folds)
     single = cross_fitted(constant, [of_last, of_near, *alone], folds)
-    everything = cross_fitted(constant, [of_last, of_near, of_all, *alone], folds)
+    everything = cross_fitted(constant, [of_last, of_near, of_all, *alone, *starts], folds)
     long = min(short, single, everything, key=lambda chosen: float(chosen.losses.mean()))
     gain = short.losses - long.losses
     from_single = float((short.losses - single.losses).mean())
