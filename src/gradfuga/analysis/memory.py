@@ -88,9 +88,11 @@ def late_profiles(readings: Readings) -> tuple[LagProfile, ...]:
 
 
 def _sound_steps(readings: Readings, path: str) -> tuple[int, ...]:
-    """Return the probes at which the gradient was a number at every lag, all where none was."""
+    """Return the probes before the loss broke, and with numbers at every lag; all if none is."""
     probed = probed_steps(readings, path)
-    broken: set[int] = set()
+    steps, values = readings.losses
+    lost = steps[~np.isfinite(values)]
+    broken = {step for step in probed if lost.size and step >= lost[0]}
     for statistic in readings.statistics(path, Kind.ACTIVATION_GRAD):
         if statistic.startswith("lag_norm."):
             steps, values = readings.series(path, Kind.ACTIVATION_GRAD, statistic)
