@@ -83,16 +83,6 @@ def read_since(entries: Sequence[Entry]) -> list[TapeRecord]:
     return [entry.record for entry in entries if entry.record is not None]
 
 
-def taken(entries: Sequence[Entry], optimizer: int) -> list[Entry]:
-    """Return the passes that `optimizer` has not stepped on, and note that now it does."""
-    found = []
-    for entry in entries:
-        if optimizer not in entry.taken_by and (entry.wanted is None or entry.counts):
-            entry.taken_by.append(optimizer)
-            found.append(entry)
-    return found
-
-
 def still_standing(entries: Sequence[Entry], training: int) -> list[Entry]:
     """Return the passes whose gradients the step is made of: from the last clearing on."""
     if len(entries) == 1:

@@ -60,6 +60,7 @@ class Roll:
             weakref.WeakKeyDictionary()
         )
         self._of_parameters: dict[frozenset[int], Training] = {}
+        self._latest: tuple[weakref.ref[AnyOptimizer], Training] | None = None
 
     @property
     def takes_all(self) -> bool:
@@ -72,8 +73,12 @@ class Roll:
 
     def of(self, optimizer: AnyOptimizer) -> Training | None:
         """Return the optimizer's training; None beyond the number that one script may have."""
+        latest = self._latest  # nearly always the same one: a weak dictionary is slower
+        if latest is not None and latest[0]() is optimizer:
+            return latest[1]
         known = self._of_optimizer.get(optimizer)
         if known is not None:
+            self._latest = weakref.ref(optimizer), known
             return known
         with self._lock:
             # an optimizer made anew over the same parameters goes on with the same training

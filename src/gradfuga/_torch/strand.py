@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import final
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from .._contracts import AbstractStatistic
@@ -26,7 +25,8 @@ from .inside_steps import InsideSteps
 from .joined import AnyOptimizer
 from .parameters import Before, SeenGradient, see_gradients, trainable
 from .parts import Parts
-from .passes import Entry, Site, are_empty, read_since, site_of, still_standing, taken
+from .passes import Entry, are_empty, read_since, still_standing
+from .plain_step import PlainStep
 from .roll import Roll
 from .roots import is_weighted, loss_of, retains, roots_of
 from .scaling import Scaled
@@ -34,10 +34,9 @@ from .tape import Tape
 from .time_probe import TimeProbe
 from .training import Training
 from .turns import Turns
+from .waiting import Waiting
 
 _BACKWARD, _STEPS = "the reading of backward passes", "the reading of optimizer steps"
-_MOST_ENTRIES = 64  # backward passes without a step (adversarial examples, say)
-_LAGS = "the probe through time"
 
 
 @final
@@ -69,19 +68,16 @@ class Strand:
         self._mine: list[Training] = []  # those whose optimizers have stepped in this thread
         self._forward = Forward(thread, parts)
         self._tapes = math.inf  # that the last sampled step has read
-        self._entries: list[Entry] = []
+        self._waiting = Waiting()
         self._turns = Turns()
-        self._time = TimeProbe()
+        self._time = TimeProbe(parts)
         self._breaks = BreakSearch(parts)
         self._several = False  # whether more than one optimizer steps now, observed or not
         self._alone: Training | None = None  # the one whose optimizer steps now, where it is one
         self._others = False  # whether one steps that is not observed
-        self._stepped = False
-        self._plural = False  # whether a step has had several passes
-        self._begun = 0  # passes that were waiting when the running optimizer's step began
-        self._known: tuple[weakref.ref[AnyOptimizer], Training] | None = None  # the last to step
         self.in_backward = False
         self._inside = InsideSteps()
+        self._plain = PlainStep()
         self._hand = HandSteps(open=roll.takes_all)  # of a script without an optimizer
         self._sampling = True  # whether the coming step is sampled; settled after each step
         self._sources_wanted = True
@@ -91,11 +87,11 @@ class Strand:
     @property
     def trains(self) -> bool:
         """Whether anything is trained in this thread."""
-        return bool(self._mine or self._entries)
+        return bool(self._mine or self._waiting.entries)
 
     def arm(self) -> None:
-        """The next step is sampled: see its forward pass."""
-        if self._tape_on:
+        """See the next step's forward pass, if it is sampled."""
+        if self._tape_on and self._sampling:
             self._forward.arm(sources=self._sources_wanted)
 
     def leave_outside(self) -> None:
@@ -111,14 +107,15 @@ class Strand:
     def call_compiled(self, call: CompiledCall, *, alone: bool) -> object:
         """Make the call of a compiled module."""
         # later micro-batches repeat the first one, whose tape is read
-        first = self._stepped or len(read_since(self._entries)) < self._tapes
+        first = self._waiting.stepped or len(read_since(self._waiting.entries)) < self._tapes
         return self._forward.call_compiled(call, again=alone and first and not self.in_backward)
 
     def end(self) -> None:
         """The observation ends: take the forward hooks away, forget what is pending."""
         self._step_by_hand()
         self._forward.disarm()
-        self._entries.clear()
+        self._plain.given_up()
+        self._waiting.entries.clear()
 
     # -- a backward pass -------------------------------------------------------------------
 
@@ -133,7 +130,10 @@ class Strand:
         ours_or_nested = self.in_backward or self._forward.compiled.inside
         if ours_or_nested or threading.get_ident() != self._thread:
             return original(*args, **kwargs)
+        if wanted is None and self._plain.takes(args):
+            return self._run_plainly(partial(original, *args, **kwargs))
         started = time.perf_counter()
+        self._go_the_long_way()
         if self._hand.open:
             self._step_by_hand()
         entry, tape = self._open_entry(args, kwargs, wanted)
@@ -156,18 +156,36 @@ class Strand:
                     self._step_unannounced(self._inside.optimizer, [entry], self._inside.end())
         return result
 
+    def _run_plainly(self, original: Callable[[], object]) -> object:
+        self.in_backward = True
+        try:
+            return original()
+        finally:
+            self.in_backward = False
+            if self._inside.any:
+                self._go_the_long_way()
+                waiting = self._waiting.entries[-1:]
+                self._step_unannounced(self._inside.optimizer, waiting, self._inside.end())
+
+    def _go_the_long_way(self) -> None:
+        """The coming step is not as plain as it seemed."""
+        entry = self._plain.given_up()
+        if entry is not None:
+            self._waiting.open()
+            self._waiting.add(entry)
+
     def _open_entry(
         self, args: tuple[object, ...], kwargs: Mapping[str, object], wanted: Wanted | None
     ) -> tuple[Entry | None, Tape | None]:
         tape: Tape | None = None
         try:
-            if self._stepped:
-                self._entries.clear()
-                self._stepped = False
+            self._waiting.open()
             roots = roots_of(args, kwargs) if wanted is None else wanted.roots
-            entry = Entry(loss_of(roots), self._site(roots), wanted=wanted)
+            entry = Entry(
+                loss_of(roots), self._waiting.site(roots, sampled=self._sampling), wanted=wanted
+            )
             entry.broken = self._breaks.seek(roots, entry.loss)
-            if self._entries:
+            if self._waiting.entries:
                 entry.begins = frozenset(
                     id(each) for each in self._mine if are_empty(each.live_parameters())
                 )
@@ -175,7 +193,7 @@ class Strand:
                 read_sources = self._forward.take_sources()
                 if self._wants_tape(entry):
                     # one forward pass may serve several backward passes
-                    earlier, spies = read_since(self._entries), self._forward.spies
+                    earlier, spies = read_since(self._waiting.entries), self._forward.spies
                     tape = Tape(
                         roots,
                         spans=[*(s for r in earlier for s in r.spans), *spies.spans],
@@ -188,51 +206,29 @@ class Strand:
                     )
                     tape.record.loss = entry.loss
                     entry.record = tape.record
-                    self._probe_time(tape)
+                    tape.record.curves = self._time.measure(
+                        tape.record.walk,
+                        spies.recurrent,
+                        tape.chains,
+                        packed=spies.packs,
+                        bare_seconds=max((t.cadence.step_seconds for t in self._mine), default=0.0),
+                    )
             elif (
                 self._alone is not None
-                and not self._entries
+                and not self._waiting.entries
                 and self._alone.wants_glimpse
                 and (wanted is not None or not is_weighted(args, kwargs))
             ):
                 entry.glimpsed = glimpse_apart(roots, entry.loss, self._parts)
-            if len(self._entries) < _MOST_ENTRIES:
-                self._entries.append(entry)
-            else:
-                self._entries[-1] = entry
+            self._waiting.add(entry)
         except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
             self._parts.fail(_BACKWARD, error)
             return None, tape
         return entry, tape
 
-    def _site(self, roots: Sequence[Tensor]) -> Site:
-        """Return where the program calls the pass, nothing while a step has one pass alone.
-
-        Following the frames is a fifth of what a step costs that is not sampled.
-        """
-        if self._entries and not self._plural:
-            self._plural = True
-            if not self._entries[0].site:  # a micro-batch, as far as one can know
-                self._entries[0].site = site_of(roots)
-        return site_of(roots) if self._plural or self._sampling else ()
-
-    def _probe_time(self, tape: Tape) -> None:
-        if not self._parts.work(_LAGS):
-            return
-        try:
-            tape.record.curves = self._time.measure(
-                tape.record.walk,
-                self._forward.spies.recurrent,
-                tape.chains,
-                packed=self._forward.spies.packs,
-                bare_seconds=max((t.cadence.step_seconds for t in self._mine), default=0.0),
-            )
-        except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
-            self._parts.fail(_LAGS, error)
-
     def _wants_tape(self, entry: Entry) -> bool:
         """Read the parts of a step's loss once each; micro-batches repeat them."""
-        read = {each.site for each in self._entries if each.record is not None}
+        read = {each.site for each in self._waiting.entries if each.record is not None}
         again = entry.site in read and not entry.begins
         return not again or self._several or not self._mine
 
@@ -274,13 +270,17 @@ class Strand:
         try:
             self._hand.close()
             training = self._training_of(optimizer)
+            if self._plain.loss is not None and not self.in_backward:
+                if training is self._plain.training and scaled is None:
+                    return None
+                self._go_the_long_way()
             if self.in_backward and isinstance(optimizer, Optimizer):
                 if self._roll.observed(optimizer):
                     self._inside.take(optimizer, due=self._sampling)
             elif training is not None:
+                self._plain.training = None
                 self._turns.take(training)
                 entries = self._entries_of(optimizer, training)
-                self._begun = len(self._entries)
                 training.before(optimizer, still_standing(entries, id(training)), scaled)
                 if training.due:
                     ended = partial(self._closure_ended, optimizer, training)
@@ -294,13 +294,16 @@ class Strand:
         if self.in_backward:
             return
         try:
+            self._waiting.stepped = True
+            if self._plain.loss is not None:
+                if self._plain.end().due:
+                    self._settle()
+                return
             training = self._training_of(optimizer)
-            self._stepped = True
             if training is None:
                 self._others = self._several = True
                 return
-            # passes that ran inside the step are a closure's
-            late = len(self._entries) > self._begun
+            late = self._waiting.has_late
             training.after(optimizer, self._entries_of(optimizer, training) if late else ())
             self._settle()
         except Exception as error:  # noqa: BLE001
@@ -312,13 +315,15 @@ class Strand:
         self._several = self._others or len(awake) > 1
         self._alone = awake[0] if len(awake) == 1 and not self._others else None
         if self._sampling:
-            self._tapes = max(1, len(read_since(self._entries)))
+            self._tapes = max(1, len(read_since(self._waiting.entries)))
         self._sampling = any(each.due for each in awake)
         if self._sampling:
             self._sources_wanted = any(each.wants_sources for each in awake)
             self.arm()
         else:
             self._forward.disarm()
+        plain = self._alone is not None and len(self._mine) == 1 and self._alone.takes_plain_steps
+        self._plain.training = self._alone if plain and not self._hand.open else None
 
     def _closure_ended(self, optimizer: AnyOptimizer, training: Training) -> None:
         try:
@@ -329,12 +334,8 @@ class Strand:
     def _training_of(self, optimizer: AnyOptimizer) -> Training | None:
         if not self._roll.observed(optimizer) or self.in_backward:
             return None
-        if self._known is not None and self._known[0]() is optimizer:
-            return self._known[1]
         training = self._roll.of(optimizer)
         self._follow(training)
-        if training is not None:
-            self._known = weakref.ref(optimizer), training
         return training
 
     def _follow(self, training: Training | None) -> None:
@@ -344,7 +345,7 @@ class Strand:
 
     def _entries_of(self, optimizer: AnyOptimizer, training: Training) -> list[Entry]:
         """Return the waiting backward passes that are this optimizer's."""
-        waiting = taken(self._entries, id(optimizer))
+        waiting = self._waiting.take(id(optimizer))
         read = all([entry.record is not None for entry in waiting])  # noqa: C419 (twice as fast)
         # whether another optimizer takes some of them is not known before the first step
         if waiting and (self._several or (read and (len(waiting) == 1 or training.steps == 0))):
@@ -358,7 +359,7 @@ class Strand:
     ) -> None:
         """After a pass: remember the weights, to see whether the script moves them."""
         try:
-            read = () if tape is None else read_since(self._entries)
+            read = () if tape is None else read_since(self._waiting.entries)
             self._hand.look(read, given, due=self._sampling)
         except Exception as error:  # noqa: BLE001
             self._hand.close()
@@ -366,7 +367,7 @@ class Strand:
 
     def _step_by_hand(self) -> None:
         """Before the next pass: see whether the script has moved the weights since the last."""
-        if not self._hand.open or not self._entries:
+        if not self._hand.open or not self._waiting.entries:
             return
         try:
             step = self._hand.take()
@@ -376,8 +377,8 @@ class Strand:
             return
         if step is not None:
             # of gradients that were asked for, the last are those that it was moved by
-            asked = [entry for entry in self._entries if entry.wanted is not None]
-            waiting = [entry for entry in self._entries if entry not in asked[:-1]]
+            asked = [entry for entry in self._waiting.entries if entry.wanted is not None]
+            waiting = [entry for entry in self._waiting.entries if entry not in asked[:-1]]
             self._step_unannounced(step[0], waiting, step[1])
 
     def _step_unannounced(
@@ -385,7 +386,7 @@ class Strand:
     ) -> None:
         """A step has been made that no hook has told of: by hand, or inside a backward pass."""
         try:
-            self._stepped = True
+            self._waiting.stepped = True
             training = self._roll.of(optimizer)
             if training is None:
                 return

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .chain_probe import probe
 from .chains import Chain, is_continued
 from .lags import LagCurve
+from .parts import Parts
 from .rerun import RecurrentCall, rerun, too_short
 from .walk import Walk
 
@@ -20,14 +21,20 @@ from .walk import Walk
 # the tape's own two steps at most, a sampled step stays below four.
 _MOST_BARE_STEPS = 2.0
 _EXPONENTS = frozenset({0, *(4**k for k in range(1, 16))})  # samples with the QR method
+_LAGS = "the probe through time"
 _LARGEST_SPECTRUM = 256  # eigenvalues of a larger block take longer than a step
 
 
 @final
 class TimeProbe:
-    """Probes the recurrences of one process, as often as they are cheap enough."""
+    """Probes the recurrences of one process, as often as they are cheap enough.
 
-    def __init__(self) -> None:
+    Args:
+        parts: of the observer that still work.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._samples = 0
         self._seconds = 0.0  # what the last probe took
         self._ends: weakref.WeakKeyDictionary[nn.Module, tuple[Tensor, ...]] = (
@@ -44,7 +51,7 @@ class TimeProbe:
         packed: bool,
         bare_seconds: float,
     ) -> tuple[LagCurve, ...]:
-        """Return a curve for each recurrence that could be opened.
+        """Return a curve for each recurrence that could be opened; a failure costs the curves.
 
         Args:
             walk: the backward graph, before the backward pass.
@@ -54,6 +61,23 @@ class TimeProbe:
                 alone, since unpacking would run the user's forward pass again.
             bare_seconds: of a step without us, 0 where it is not known yet.
         """
+        if not self._parts.work(_LAGS):
+            return ()
+        try:
+            return self._measure(walk, calls, chains, packed=packed, bare_seconds=bare_seconds)
+        except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
+            self._parts.fail(_LAGS, error)
+            return ()
+
+    def _measure(
+        self,
+        walk: Walk,
+        calls: Sequence[RecurrentCall],
+        chains: Sequence[Chain],
+        *,
+        packed: bool,
+        bare_seconds: float,
+    ) -> tuple[LagCurve, ...]:
         sample, self._samples = self._samples, self._samples + 1
         rare = sample & (sample - 1) == 0
         if not rare and self._seconds > _MOST_BARE_STEPS * bare_seconds:

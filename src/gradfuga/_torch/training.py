@@ -30,6 +30,7 @@ from .tape_rows import TapeRows
 
 _CHECKED_VERSIONS = 8  # samples at which gradients of the same version are measured again
 _SOURCE_TRIES = 3
+_SELDOM = 64  # steps after which what is pending is brought in, without a sample
 _PARAMETERS, _TAPE = "the reading of parameters", "the reading of the tape"
 _MOVED = 3.0  # a loss this many spreads above its recent level asks for denser samples
 
@@ -197,22 +198,51 @@ class Training:
             self.tapes.write_breaks(step, [entry.broken for entry in entries], self._names)
         if self._team is not None and not sampled and step % AGREED_EVERY == 0:
             self._agree(step)
-        if sampled or step % 64 == 0:
+        if sampled or step % _SELDOM == 0:
             self.recorder.collect()
         if loss is not None and isinstance(loss, float):
             self._watch_level(step, loss)
         self._before, self._entries = None, []
+        started -= self._pre_seconds + sum([entry.ours for entry in entries])
+        self._end_step(started, sampled=sampled, glimpsed=glimpsed)
+
+    @property
+    def takes_plain_steps(self) -> bool:
+        """Whether nothing but the loss has to be known of the coming step."""
+        return not self.due and self._team is None
+
+    def after_plain_step(self, loss: float, ours: float) -> None:
+        """The optimizer has made a step that is not sampled, after one backward pass.
+
+        Args:
+            loss: that the pass has started from.
+            ours: the seconds that our own code took before the step.
+        """
+        started = time.perf_counter() - ours
+        step = self.steps
+        self.recorder.loss(step, loss)
+        if step % _SELDOM == 0:
+            self.recorder.collect()
+        self._watch_level(step, loss)
+        self._end_step(started, sampled=False)
+
+    def _end_step(self, started: float, *, sampled: bool, glimpsed: float = 0.0) -> None:
+        """Count the step; settle whether the next one is sampled.
+
+        Args:
+            started: when our own code of this step began, had it run in one go.
+            sampled: whether the step was.
+            glimpsed: the part of our time that a glimpse took.
+        """
+        step, now = self.steps, time.perf_counter()
         self.steps += 1
-        now = time.perf_counter()
-        ours = now - started + self._pre_seconds
-        for entry in entries:
-            ours += entry.ours
+        ours = now - started
         seconds = now - self._last_end if self._last_end is not None else ours
         self.cadence.note(step, seconds=seconds, ours=ours, sampled=sampled, glimpsed=glimpsed)
         self._last_end = now
         team = self._team if self._team is not None and self._team.decides else None
         self.due = (team or self.cadence).due(self.steps)
-        if sampled or step % 64 == 0:
+        if sampled or step % _SELDOM == 0:
             self._flush()
 
     # -- several processes -----------------------------------------------------------------
