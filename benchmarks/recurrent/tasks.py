@@ -73,8 +73,8 @@ TASKS = (
             "Every position has a loss, so that most of the gradient is local and looks sound; the "
             "horizon is measured from single output steps. The gated cells with a long horizon "
             "leave the memoryless loss first; the orthogonal matrix gains the plain RNN nothing "
-            "within this budget. All have learned the pause; the RNNs are told that they forget the "
-            "symbols, and the LSTM, whose gradient reaches them, is let go on."
+            "within this budget. All have learned the pause; the RNNs are told that they forget "
+            "the symbols, and the LSTM, whose gradient reaches them, is let go on."
         ),
     ),
     Task(
@@ -141,8 +141,8 @@ TASKS = (
         lesson=(
             "The bottleneck costs a tenth of the letters: the later ones depend on parts of the "
             "source that are far away through the recurrence, and near through attention. The "
-            "horizon is that of encoder or decoder, whichever is shorter; the verdict takes both as "
-            "one recurrence, and each of these has learned most of its task."
+            "horizon is that of encoder or decoder, whichever is shorter; the verdict takes both "
+            "as one recurrence, and each of these has learned most of its task."
         ),
     ),
 )

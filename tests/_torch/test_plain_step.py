@@ -154,7 +154,6 @@ def test_a_backward_pass_that_raises_leaves_the_way_open():
 def test_closures_alone_count_their_first_loss_at_every_step():
     net, _ = network()
     optimizer = torch.optim.LBFGS(net.parameters(), max_iter=3)
-    truth = []
     with observe(net, optimizer, every=NEVER) as observer:
 
         def closure():
@@ -163,6 +162,5 @@ def test_closures_alone_count_their_first_loss_at_every_step():
             loss.backward()
             return loss
 
-        for _ in range(6):
-            truth.append(optimizer.step(closure).item())
+        truth = [optimizer.step(closure).item() for _ in range(6)]
     assert losses(observer) == pytest.approx(truth)

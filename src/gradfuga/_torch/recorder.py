@@ -6,7 +6,7 @@ import math
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -72,10 +72,18 @@ class Recorder:
         """Bring everything pending to the host: one stack and one copy."""
         values = iter(resolve([each for _, _, held in self._pending for each in held]))
         for step, keys, _ in self._pending:
-            for key, series, value in zip(keys, self._series(keys), values, strict=False):
-                series.put(step, value)
-                if self._sinks:
-                    self._batch.append(Reading(step, *key, value))
+            found = self._series(keys)
+            held = list(islice(values, len(keys)))
+            for series, value in zip(found, held, strict=True):  # `put`, hundreds of times a step
+                if series.steps and series.steps[-1] == step:
+                    series.values[-1] = value
+                else:
+                    series.steps.append(step)
+                    series.values.append(value)
+            if self._sinks:
+                self._batch += [
+                    Reading(step, *key, value) for key, value in zip(keys, held, strict=True)
+                ]
         self._pending.clear()
         self._collect_losses()
 

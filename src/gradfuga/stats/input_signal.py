@@ -22,12 +22,12 @@ _SAVED = {
     "Convolution": "input",
     "ConvolutionOverrideable": "input",
 }
-_SAMPLE = 16_384  # values looked at; both statistics are means over all of them
+_SAMPLE = 8_192  # values looked at; both statistics are means over all of them
 
 
 @final
 class InputSignalStatistic(AbstractStatistic):
-    """Measures the input x of a linear op or a convolution, on at most about 16,384 values.
+    """Measures the input x of a linear op or a convolution, on at most about 8,192 values.
 
     * ``input_rms``: ``sqrt(mean x^2)``.
     * ``batch_variation``: ``sqrt(mean (x - mean over axis 0)^2) / rms(x)``: 0 where all examples
