@@ -262,3 +262,14 @@ def test_a_script_that_fails_before_its_first_step_is_told_so(shell):
     assert ending.code == 1
     assert "RuntimeError" in ending.err
     assert "failed before the first one" in ending.err
+
+
+def test_an_option_of_ours_that_stands_after_the_script_is_pointed_out(shell):
+    shell.write("plain.py", "import sys; print(sys.argv[1:])")
+    shell.write("knows.py", "import argparse, sys; print('--report' in sys.argv)")
+    ending = shell.gradfuga("run", "plain.py", "--report", "a.html", "--lag=3", "--lr")
+    assert "['--report', 'a.html', '--lag=3', '--lr']" in ending.out
+    assert "gradfuga run --report ... plain.py" in ending.err
+    assert "gradfuga run --lag ... plain.py" in ending.err
+    assert "--lr stands" not in ending.err
+    assert "stands after" not in shell.gradfuga("run", "knows.py", "--report", "x").err

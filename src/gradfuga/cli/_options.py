@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from .._errors import UsageError
 from .._messages import _
+from ._voice import warn
 
 JsonFile = Annotated[
     Path | None,
@@ -37,6 +39,28 @@ Lag = Annotated[
         "--lag", metavar="N", help="How many time steps back the task reaches (recurrent networks)."
     ),
 ]
+
+
+def tell_misplaced(context: typer.Context, script: str, arguments: Sequence[str]) -> None:
+    """Say which of our options stand after the script, if its text does not know them.
+
+    All that follows the script is given to it, as by `python`; a script that reads its options in
+    a way of its own gets them without a word wherever it names them.
+    """
+    command = context.command
+    ours = {name for each in command.params for name in each.opts if name.startswith("--")}
+    given = [argument.partition("=")[0] for argument in arguments]
+    try:
+        text = Path(script).read_text("utf-8", errors="replace")
+    except OSError:
+        return
+    for option in dict.fromkeys(given):
+        if option in ours and option.strip("-").replace("-", "_") not in text.replace("-", "_"):
+            told = _(
+                "{option} stands after the script and is given to it, as all that follows. For "
+                "gradfuga write it before: gradfuga {command} {option} ... {script}"
+            )
+            warn(told.format(option=option, command=command.name, script=script))
 
 
 def check_lag(lag: int | None) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from .._errors import UsageError
 from .._messages import _, language
-from ._options import JsonFile, Language, ReportFile
+from ._options import JsonFile, Language, ReportFile, tell_misplaced
 from ._voice import say
 from ._writing import write_source
 
@@ -25,6 +25,7 @@ _INTERRUPTED = 130  # as a shell reports SIGINT
 
 
 def repair(
+    context: typer.Context,
     script: Annotated[str, typer.Argument(metavar="SCRIPT", help="A Python file that trains.")],
     arguments: Annotated[
         list[str] | None,
@@ -88,6 +89,7 @@ def repair(
                 _("got '-': standard input can be read once, and a trial runs the script often"),
                 _("Write it to a file, and give the path of that."),
             )
+        tell_misplaced(context, script, arguments or ())
         from .._trial import trial
 
         with _pool(ray, jobs) as pool:

@@ -10,7 +10,7 @@ import typer
 from .._errors import UsageError
 from .._messages import _, language
 from ._deferred import Deferred
-from ._options import FailOn, JsonFile, Lag, Language, ReportFile, check_lag
+from ._options import FailOn, JsonFile, Lag, Language, ReportFile, check_lag, tell_misplaced
 
 DEFAULT_BUDGET = 0.01  # as observe()
 
@@ -74,6 +74,8 @@ def run(
         check_lag(lag)
         delivery = Delivery.checked(json=json, report=report, fail_on=fail_on)
         check(program)
+        if not module:
+            tell_misplaced(context, script, program.arguments)
         if not is_first_process():
             delivery, folder = Delivery(), None
         else:
