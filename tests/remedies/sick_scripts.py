@@ -208,6 +208,7 @@ SCRIPTS: dict[str, str] = {
     "large relu": classifier(plain(12, "ReLU") + drawn("0.6"), SGD.format(0.02)),
     "large tanh": classifier(plain(12, "Tanh") + drawn("1.0"), SGD.format(0.05)),
     "raw inputs": classifier(plain(3, "Tanh"), SGD.format(0.05), before="x = 300 * x\n"),
+    "raw inputs, high rate": classifier(plain(3, "ReLU"), SGD.format(0.05), before="x = 300 * x\n"),
     "residual": classifier(RESIDUAL + HE, SGD.format(0.05)),
     "transformer": classifier(TRANSFORMER, ADAM.format("1e-2")),
     "embedding": classifier(EMBEDDING.format(std=1e-3), SGD.format(0.1), before=WORDS, steps=120),

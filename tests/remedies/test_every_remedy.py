@@ -68,6 +68,7 @@ ROWS = (
     Row("RX007", "relu", "INI001"),
     Row("RX007", "sigmoid", "ACT001"),
     Row("RX013", "raw inputs", "ACT002"),
+    Row("RX013", "raw inputs, high rate", "OPT001"),
     Row("RX018", "embedding", "INI003"),
     Row("RX040", "sigmoid", "ACT001"),
     Row("RX041", "sigmoid", "ACT001"),

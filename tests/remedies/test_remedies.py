@@ -34,6 +34,7 @@ KIND_OF = {
     **{code: {"depth": BLOCKS} for code in ("RX050", "RX051")},
     "RX060": {"depth": DepthProfile(("out", "a", "b"), (0.0, -1.0, -2.0), (0.0, 0.0, 0.0))},
     "RX064": {"paths": ("lstm.weight_ih_l1", "lstm.weight_ih_l2")},
+    "RX013": {"evidence": (reading("input_rms", 479.0, 1.0),)},
     "RX020": {"evidence": (reading("clip_coefficient", 1e-6, 0.1),)},
     "RX025": {"evidence": (reading("skipped_share", 0.9, 0.5),)},
     "RX026": {"evidence": (reading("adagrad_share", 0.01, 1.0),)},
@@ -102,6 +103,13 @@ def test_a_remedy_is_as_safe_as_its_least_safe_edit(remedy, cause):
     # a cut tape, or a misplaced line, is for the user to mend; frozen weights are not
     if remedy.code != "RX015" and cause != "gradients_wiped":
         assert max(order.index(edit.safety) for edit in found) == promised
+
+
+def test_inputs_are_standardized_against_long_steps_only_where_they_are_large():
+    assert edits(
+        "RX013", ("learning_rate_too_high", 1.0), evidence=(reading("input_rms", 99.0, 1.0),)
+    )
+    assert not edits("RX013", ("learning_rate_too_high", 1.0))
 
 
 def test_initialization_follows_the_scale_that_the_activations_want():

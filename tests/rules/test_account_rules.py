@@ -7,6 +7,7 @@ import pytest
 from gradfuga._types import Axis, Kind, Role, Severity
 from gradfuga.analysis.account import UNEXPLAINED, Account, Claim
 from gradfuga.flow import Edge, FlowGraph, Op, OpRole
+from gradfuga.rules._raw_inputs import LARGEST
 from gradfuga.rules.act001_contracting_activation import RULE as CONTRACTING
 from gradfuga.rules.act002_saturated_activation import RULE as SATURATED
 from gradfuga.rules.act003_saturated_output import RULE as OUTPUT
@@ -281,5 +282,5 @@ def test_a_first_layer_that_raw_data_saturates_is_told_to_standardize_it():
     (finding,) = raw_inputs(147.0)
     assert finding.evidence[0].statistic == "input_rms"
     assert (finding.evidence[0].observed, finding.evidence[0].expected) == (147.0, 1.0)
-    assert not raw_inputs(SATURATED.raw)
+    assert not raw_inputs(LARGEST)
     assert not raw_inputs(1.0)

@@ -38,6 +38,13 @@ def test_numbers_that_break_on_a_sound_path_blame_the_learning_rate():
     assert "step 3" in finding.message
 
 
+@pytest.mark.parametrize(("size", "said"), [(479.0, True), (1.0, False)])
+def test_data_that_makes_the_steps_long_is_told_to_be_standardized(size, said):
+    finding = only(TOO_HIGH, BROKEN.reading("layer.0", Kind.ACTIVATION, "input_rms", size))
+    assert ("is of size 479" in finding.message) == said
+    assert ("input_rms" in [each.statistic for each in finding.evidence]) == said
+
+
 def test_numbers_that_break_on_an_exploding_path_do_not():
     assert not fires(TOO_HIGH, BROKEN.gains(linear=10.0))
 

@@ -12,8 +12,9 @@ Safety
     Unsafe: the network sees other inputs, and must see them in use too.
 
 Known limits
-    It treats ``saturated_activation``. It does not treat saturation that large weights make deeper
-    in the network: initialise for the activation instead.
+    It treats ``saturated_activation``, and ``learning_rate_too_high`` where the data is large: a
+    gradient grows with what goes in, and the step with it. It does not treat saturation that
+    large weights make deeper in the network: initialise for the activation instead.
 
 References
     LeCun et al. 1998, Efficient BackProp.
@@ -28,7 +29,7 @@ from .._contracts import AbstractRemedy
 from .._edits import Edit, Safety, StandardizeInput
 from .._messages import _
 from .._types import Diagnosis
-from ._where import named
+from ._where import evidence_of, named
 
 
 @final
@@ -37,7 +38,7 @@ class StandardizeInputs(AbstractRemedy):
 
     code: ClassVar[str] = "RX013"
     name: ClassVar[str] = "standardize-inputs"
-    treats: ClassVar[frozenset[str]] = frozenset({"saturated_activation"})
+    treats: ClassVar[frozenset[str]] = frozenset({"saturated_activation", "learning_rate_too_high"})
     safety: ClassVar[Safety] = Safety.UNSAFE
 
     @property
@@ -47,7 +48,10 @@ class StandardizeInputs(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return the edit."""
-        if not named(diagnosis, self.treats):
+        large = named(diagnosis, ("learning_rate_too_high",)) and evidence_of(
+            diagnosis, "learning_rate_too_high", "input_rms"
+        )
+        if not large and not named(diagnosis, ("saturated_activation",)):
             return ()
         return (StandardizeInput(),)
 

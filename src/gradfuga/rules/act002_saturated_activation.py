@@ -32,7 +32,7 @@ from .._messages import _
 from .._types import Evidence, Finding, Kind
 from ._blame import AbstractBlame, without_claim
 from ._dead import dead, dead_finding
-from ._samples import value_at
+from ._raw_inputs import raw_inputs
 from ._words import plain
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ class SaturatedActivation(AbstractBlame):
     cause: ClassVar[str] = "saturated_activation"
     sign: ClassVar[int] = -1
 
-    raw: float = 10.0  # root mean square of the data: one order above standardized (chosen)
     dead_layer: float = 0.9  # of its units; a healthy narrow conv reaches .88 (decision rule)
 
     def check(self, case: Case) -> Iterable[Finding]:
@@ -66,19 +65,17 @@ class SaturatedActivation(AbstractBlame):
         """Say where the inputs are too large: in the data itself, right below the first layer."""
         first = case.op_of(case.layers[-1])
         above = {case.graph.ops[edge.consumer].path for edge in case.graph.consumers[first.index]}
-        step = case.blamed.step
-        size = value_at(case, first.path, Kind.ACTIVATION, "input_rms", step)
-        if finding.paths[0] not in above or not size > self.raw:
+        raw = raw_inputs(case, case.blamed.step)
+        if finding.paths[0] not in above or raw is None:
             return finding
         text = _(
             "What goes into '{layer}', the first layer, is of size {size}: standardize the data to "
             "mean 0 and variance 1."
-        ).format(layer=first.path, size=plain(size))
-        shown = Evidence(first.path, Kind.ACTIVATION, "input_rms", step, size, 1.0)
+        ).format(layer=raw.path, size=plain(raw.observed))
         return replace(
             finding,
             message=f"{finding.message} {text}",
-            evidence=(shown, *finding.evidence),
+            evidence=(raw, *finding.evidence),
         )
 
     @property

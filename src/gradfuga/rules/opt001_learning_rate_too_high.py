@@ -38,6 +38,7 @@ from .._types import Evidence, Finding, Kind, Role, Severity
 from ._dead import dead
 from ._feed import best_fed, largest_ratio
 from ._progress import learns_nothing
+from ._raw_inputs import raw_inputs
 from ._reach import at_start, highest, lowest
 from ._stale import never_zeroed
 from ._words import plain, quoted
@@ -156,17 +157,25 @@ class LearningRateTooHigh(AbstractRule):
         end = step or case.total_steps
         seen = peak if math.isfinite(peak) else last
         evidence.append(Evidence("loss", Kind.LOSS, "value", end, seen, first))
+        text = message.format(
+            rate=plain(rate) if math.isfinite(rate) else "?",
+            step=step,
+            first=plain(first),
+            last=plain(last),
+            peak=plain(peak),
+            ratio=plain(ratio),
+            layers=quoted(paths),
+        )
+        raw = raw_inputs(case, case.steps[0])
+        if raw is not None:
+            evidence.append(raw)
+            text += " " + _(
+                "What goes into '{layer}', the first layer, is of size {size}: of standardized "
+                "data a step of this rate would be shorter."
+            ).format(layer=raw.path, size=plain(raw.observed))
         return self.finding(
             severity=Severity.SERIOUS,
-            message=message.format(
-                rate=plain(rate) if math.isfinite(rate) else "?",
-                step=step,
-                first=plain(first),
-                last=plain(last),
-                peak=plain(peak),
-                ratio=plain(ratio),
-                layers=quoted(paths),
-            ),
+            message=text,
             paths=paths[:8],
             source=case.source_of(paths),
             evidence=tuple(evidence),
