@@ -269,6 +269,14 @@ def test_the_forget_gate_opens_in_source_as_in_the_model():
     assert torch.equal(both[4:8], torch.ones(4))
 
 
+def test_modules_beside_one_another_are_treated_as_one():
+    text = HEAD + "one, two = nn.LSTM(3, 4), nn.LSTM(4, 4)\n"
+    text += "o = torch.optim.SGD([*one.parameters(), *two.parameters()], lr=1)\n"
+    patched = run(patch_source(text, "t.py", [SetGateBias(1.0)]).source)
+    for model in (patched["one"], patched["two"]):
+        assert torch.equal((model.bias_ih_l0 + model.bias_hh_l0)[4:8], torch.ones(4))
+
+
 def test_torch_is_imported_where_the_change_needs_its_name():
     text = "from torch import nn\nfrom torch.optim import SGD\n\nm = nn.GRU(2, 3)\n"
     text += "o = SGD(m.parameters(), 1)\n"

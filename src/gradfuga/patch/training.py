@@ -88,22 +88,34 @@ class FindOptimizer(cst.CSTVisitor):
         self._built = tuple(self._open)
         owners = _Owners()
         given.visit(owners)
-        if len(owners.found) == 1:  # of parts of a model, none is the whole
-            self.model = owners.found.pop()
+        self.model = _whole(list(owners.found))
 
 
 class _Owners(cst.CSTVisitor):
     """Collect the expressions whose parameters are asked for."""
 
     def __init__(self) -> None:
-        self.found: set[str] = set()
+        self.found: dict[str, None] = {}
 
     def visit_Call(self, node: cst.Call) -> None:
         """Read ``model.parameters()``."""
         if called(node) in ("parameters", "named_parameters") and isinstance(
             node.func, cst.Attribute
         ):
-            self.found.add(code(node.func.value))
+            self.found[code(node.func.value)] = None
+
+
+def _whole(owners: list[str]) -> str:
+    """Return an expression for all the modules as one; "" for parts of a model, as `net.head`.
+
+    Modules beside one another are named after their variables, as the diagnosis names them.
+    """
+    if len(owners) == 1:
+        return owners[0]
+    if not owners or not all(owner.isidentifier() for owner in owners):
+        return ""
+    named = ", ".join(f'"{owner}": {owner}' for owner in owners)
+    return "torch.nn.ModuleDict({" + named + "})"
 
 
 class SetOption(cst.CSTTransformer):
