@@ -23,6 +23,7 @@ from ..theory.activations import knows
 from ..theory.moments import operating_slope, reference_gain
 from .account import UNEXPLAINED, Account, Claim
 from .step_values import StepValues
+from .written_out import join_written_out
 
 # A pair of layer and activation that loses less than this is as good as critical: 20 of them
 # stay within 1.30 decades (6 depth scales). What such pairs lose together is depth's doing.
@@ -114,6 +115,7 @@ def account(readings: Readings, step: int, line_stages: Sequence[Stage] | None =
     cut = stages(graph, line) if line_stages is None else line_stages
     raw = _gathering(graph, line, values)
     seen_layer = bool(line) and graph.ops[line[0]].index in graph.layers
+    below_layer = 0 if seen_layer else None  # the place in `raw` below the first layer
     for stage in cut:
         op, below = graph.ops[stage.start], graph.ops[stage.end]
         above_norm, below_norm = values.log_norm(op), values.log_norm(below)
@@ -132,6 +134,11 @@ def account(readings: Readings, step: int, line_stages: Sequence[Stage] | None =
         else:
             raw.extend(_branched(stage, gain, graph, values))
         seen_layer = seen_layer or op.index in graph.layers or op.role is OpRole.LINEAR
+        if seen_layer and below_layer is None:
+            below_layer = len(raw)
+    if below_layer is not None:
+        lone = [stage.start for stage in cut if stage.lone]
+        raw = join_written_out(raw, lone, graph, first_layer=below_layer)
     claims = _book_depth(_net_normalization(raw, graph), graph)
     return Account(step, sum(claim.decades for claim in claims), tuple(claims))
 

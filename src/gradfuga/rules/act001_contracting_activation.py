@@ -3,7 +3,8 @@
 What it finds
     Activations that shrink the gradient even where they work as they are meant to: a sigmoid's
     slope never exceeds a quarter, and is 0.21 for inputs of unit variance. The gates of an LSTM
-    pass a quarter from layer to layer while they are half open.
+    pass a quarter from layer to layer while they are half open. An activation that the script
+    writes out, as ``1 / (1 + exp(-x))``, is taken as the one that its ops make up.
 
 Why it matters
     The gradient is multiplied by the slope once a layer. Ten sigmoid layers at PyTorch's default
@@ -48,7 +49,7 @@ class ContractingActivation(AbstractBlame):
 
     code: ClassVar[str] = "ACT001"
     name: ClassVar[str] = "contracting-activation"
-    needs: ClassVar[frozenset[str]] = frozenset({"mean_squared_slope"})
+    needs: ClassVar[frozenset[str]] = frozenset({"norm"})
     cause: ClassVar[str] = "contracting_activation"
     sign: ClassVar[int] = -1
 
