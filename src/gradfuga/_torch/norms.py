@@ -21,8 +21,7 @@ _FULL = frozenset({torch.float32, torch.float64, torch.complex64, torch.complex1
 
 def dense(tensor: Tensor) -> Tensor:
     """Return the values that a norm must see: those stored, for a sparse tensor; those here."""
-    if type(tensor) is not Tensor:
-        tensor = local(tensor)
+    tensor = local(tensor)
     if tensor.layout is torch.strided:
         return tensor
     return tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.values()

@@ -63,25 +63,26 @@ class TimeProbe:
         """
         if not self._parts.work(_LAGS):
             return ()
-        try:
-            return self._measure(walk, calls, chains, packed=packed, bare_seconds=bare_seconds)
-        except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
-            self._parts.fail(_LAGS, error)
-            return ()
-
-    def _measure(
-        self,
-        walk: Walk,
-        calls: Sequence[RecurrentCall],
-        chains: Sequence[Chain],
-        *,
-        packed: bool,
-        bare_seconds: float,
-    ) -> tuple[LagCurve, ...]:
         sample, self._samples = self._samples, self._samples + 1
         rare = sample & (sample - 1) == 0
         if not rare and self._seconds > _MOST_BARE_STEPS * bare_seconds:
             return ()
+        try:
+            return self._probe(sample, walk, calls, () if packed else chains, scales=rare)
+        except Exception as error:  # noqa: BLE001 (never an exception of ours in the user's run)
+            self._parts.fail(_LAGS, error)
+            return ()
+
+    def _probe(
+        self,
+        sample: int,
+        walk: Walk,
+        calls: Sequence[RecurrentCall],
+        chains: Sequence[Chain],
+        *,
+        scales: bool,
+    ) -> tuple[LagCurve, ...]:
+        """Probe the recurrences now; with `scales`, their weights are measured too."""
         started = time.perf_counter()
         curves = [
             curve
@@ -91,19 +92,18 @@ class TimeProbe:
         curves += [curve for call in _alone(calls) if (curve := too_short(call)) is not None]
         for call in calls:
             self._ends[call.module] = tuple(each.clone() for each in call.last)
-        if not packed:
-            known = {curve.weight for curve in curves}
-            for chain in chains:
-                if id(chain.weight) not in known:
-                    curve = probe(walk, chain)
-                    if curve is not None:
-                        if is_continued(chain, chains, known, walk):
-                            curve.statistics["time_continued"] = 1.0
-                        curves.append(curve)
-        if rare and curves:
-            scales = _scales(walk.parameters, {curve.weight for curve in curves})
+        known = {curve.weight for curve in curves}
+        for chain in chains:
+            if id(chain.weight) not in known:
+                curve = probe(walk, chain)
+                if curve is not None:
+                    if is_continued(chain, chains, known, walk):
+                        curve.statistics["time_continued"] = 1.0
+                    curves.append(curve)
+        if scales and curves:
+            found = _scales(walk.parameters, {curve.weight for curve in curves})
             for curve in curves:
-                curve.statistics.update(scales.get(curve.weight, {}))
+                curve.statistics.update(found.get(curve.weight, {}))
         self._seconds = time.perf_counter() - started
         return tuple(curves)
 
