@@ -8,7 +8,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -25,8 +24,11 @@ if TYPE_CHECKING:
     Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
     Steps = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
+Key = tuple[str, Kind, str]  # path, kind, statistic
+
 RUN_SCHEMA = "gradfuga.run/1"
 MANIFEST = "manifest.json"
+_NOTHING = np.zeros(0, dtype=np.int64), np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,28 +114,38 @@ class Readings:
         graph: FlowGraph | None = None,
         record: RunRecord | None = None,
     ) -> None:
-        self.graph = graph or FlowGraph()
-        self.record = record or RunRecord()
-        self._series: dict[tuple[str, Kind, str], tuple[list[int], list[float]]] = {}
+        series: dict[Key, tuple[list[int], list[float]]] = {}
         for row in rows:
-            steps, values = self._series.setdefault((row.path, row.kind, row.statistic), ([], []))
+            steps, values = series.setdefault((row.path, row.kind, row.statistic), ([], []))
             steps.append(row.step)
             values.append(row.value)
-        for key, (steps, values) in self._series.items():
-            if any(one > other for one, other in pairwise(steps)):
-                order = sorted(range(len(steps)), key=steps.__getitem__)
-                self._series[key] = [steps[i] for i in order], [values[i] for i in order]
+        self.graph = graph or FlowGraph()
+        self.record = record or RunRecord()
+        self._series = {key: _ordered(*pair) for key, pair in series.items()}
+
+    @classmethod
+    def of(
+        cls,
+        series: Mapping[Key, tuple[Steps, Floats]],
+        *,
+        graph: FlowGraph | None = None,
+        record: RunRecord | None = None,
+    ) -> Readings:
+        """Return readings of whole columns: ascending steps and values by path, kind, statistic."""
+        made = cls(graph=graph, record=record)
+        made._series = dict(series)
+        return made
 
     def at(self, step: int, path: str, kind: Kind, statistic: str) -> float | None:
         """Return the value of one statistic at one path and step, None where unrecorded."""
-        steps, values = self._series.get((path, kind, statistic), ([], []))
+        steps, values = self._series.get((path, kind, statistic), _NOTHING)
         place = bisect_right(steps, step) - 1
-        return values[place] if place >= 0 and steps[place] == step else None
+        return float(values[place]) if place >= 0 and steps[place] == step else None
 
     def series(self, path: str, kind: Kind, statistic: str) -> tuple[Steps, Floats]:
         """Return the steps and values of one statistic at one path, empty where unrecorded."""
-        steps, values = self._series.get((path, kind, statistic), ([], []))
-        return np.asarray(steps, dtype=np.int64), np.asarray(values, dtype=np.float64)
+        steps, values = self._series.get((path, kind, statistic), _NOTHING)
+        return steps.copy(), values.copy()
 
     def matrix(
         self, paths: Sequence[str], kind: Kind, statistic: str, steps: Sequence[int]
@@ -142,9 +154,8 @@ class Readings:
         row_of = {step: row for row, step in enumerate(steps)}
         out = np.full((len(steps), len(paths)), np.nan)
         for column, path in enumerate(paths):
-            for step, value in zip(
-                *self._series.get((path, kind, statistic), ((), ())), strict=True
-            ):
+            found, values = self._series.get((path, kind, statistic), _NOTHING)
+            for step, value in zip(found.tolist(), values.tolist(), strict=True):
                 if step in row_of:
                     out[row_of[step], column] = value
         return out
@@ -178,7 +189,7 @@ class Readings:
     def rows(self) -> Iterable[Reading]:
         """Yield every reading, ordered by path, kind and statistic."""
         for (path, kind, statistic), (steps, values) in self._series.items():
-            for step, value in zip(steps, values, strict=True):
+            for step, value in zip(steps.tolist(), values.tolist(), strict=True):
                 yield Reading(step, path, kind, statistic, value)
 
     def __len__(self) -> int:
@@ -246,7 +257,16 @@ class Readings:
 _COLUMNS = ("step", "path", "kind", "statistic", "value")
 
 
-def _table(series: Mapping[tuple[str, Kind, str], tuple[list[int], list[float]]]) -> pa.Table:
+def _ordered(steps: Sequence[int], values: Sequence[float]) -> tuple[Steps, Floats]:
+    """Return a column by step; values of one step stay in their order."""
+    places, column = np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)
+    if (places[1:] < places[:-1]).any():
+        order = np.argsort(places, kind="stable")
+        places, column = places[order], column[order]
+    return places, column
+
+
+def _table(series: Mapping[Key, tuple[Steps, Floats]]) -> pa.Table:
     import pyarrow as pa  # noqa: PLC0415 (0.4 s that --help must not pay)
 
     counts = [len(steps) for steps, _ in series.values()]
@@ -256,8 +276,8 @@ def _table(series: Mapping[tuple[str, Kind, str], tuple[list[int], list[float]]]
         index = np.repeat(np.arange(len(names), dtype=np.int32), counts)
         return pa.DictionaryArray.from_arrays(index, pa.array(names, pa.string()))
 
-    steps = np.array([step for pair in series.values() for step in pair[0]], dtype=np.int64)
-    values = np.array([value for pair in series.values() for value in pair[1]], dtype=np.float64)
+    columns = [_NOTHING, *series.values()]  # NumPy joins no empty list
+    steps, values = (np.concatenate(each) for each in zip(*columns, strict=True))
     arrays = [steps, label(0), label(1), label(2), values]
     return pa.table(dict(zip(_COLUMNS, arrays, strict=True)))
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from gradfuga._observe import observe
 from gradfuga._torch.norms import joint, norm, norms, resolve
-from gradfuga._torch.parameters import attenuation, nonfinite_count, zero_share
+from gradfuga._torch.parameters import attenuation, nonfinite_count, zero_shares
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 X = torch.randn(6, 5, generator=torch.Generator().manual_seed(2))
@@ -235,7 +235,9 @@ def test_a_gradient_that_breaks_in_the_backward_pass_is_counted():
 
 def test_counts_of_one_tensor_are_exact():
     tensor = torch.tensor([0.0, 1.0, -0.0, math.nan, math.inf])
-    assert zero_share(tensor) == pytest.approx(0.4)
+    assert zero_shares([tensor, None]) == [pytest.approx(0.4), None]
+    half = tensor.to(torch.bfloat16)
+    assert resolve([zero_shares([tensor, half])[1]]) == [pytest.approx(0.4)]
     assert resolve([nonfinite_count(tensor, math.nan)]) == [2.0]
     assert nonfinite_count(tensor, 1.0) == 0.0
 
@@ -243,7 +245,7 @@ def test_counts_of_one_tensor_are_exact():
 def test_the_zero_share_of_a_large_tensor_is_estimated_from_a_sample_of_it():
     big = torch.randn(512, 1024, generator=torch.Generator().manual_seed(0))
     big[:, ::4] = 0.0  # whole columns, as dead units leave them
-    assert zero_share(big) == pytest.approx(0.25, abs=0.04)  # three standard errors
+    assert zero_shares([big])[0] == pytest.approx(0.25, abs=0.04)  # three standard errors
 
 
 def test_sparse_gradients_are_measured_as_what_they_add_up_to():

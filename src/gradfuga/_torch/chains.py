@@ -7,7 +7,7 @@ but its uses do not depend on one another.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -39,12 +39,12 @@ class Chain:
     depends: tuple[int, ...]
 
 
-def find_chains(walk: Walk, names: Mapping[int, str]) -> tuple[Chain, ...]:
+def find_chains(walk: Walk, names: Callable[[], Mapping[int, str]]) -> tuple[Chain, ...]:
     """Return the recurrences of `walk`, the one that runs first in the forward pass first.
 
     Args:
         walk: a backward graph.
-        names: dotted name of each parameter by identity, as far as they are known.
+        names: gives the dotted name of each parameter by identity, as far as they are known.
     """
     numbers = [node._sequence_nr() for node in walk.nodes]  # noqa: SLF001
     uses: dict[int, list[int]] = {}
@@ -66,7 +66,9 @@ def find_chains(walk: Walk, names: Mapping[int, str]) -> tuple[Chain, ...]:
             chain = _longest(weights[key], ordered, following)
             if chain is not None:
                 found.append(chain)
-    kept = _one_a_recurrence(found, names)
+    if not found:
+        return ()
+    kept = _one_a_recurrence(found, names())
     return tuple(sorted(kept, key=lambda chain: numbers[chain.uses[0]]))
 
 

@@ -23,7 +23,7 @@ from .likelihoods import (
     read_picked,
 )
 from .loss import LossTerm, bent, read_term
-from .loss_path import loss_path
+from .loss_path import LossPath
 from .recovered import RESHAPED, axis_of, factor_of, saved, shape_of, value_of
 from .residuals import read_residual
 from .spies import RootCall
@@ -62,13 +62,16 @@ class LossReader:
 
     Args:
         path: the ops.
+        powers: to which the output of each enters the loss.
         inside: positions of those that lie inside the model.
         calls: of modules, with what came out of them.
     """
 
-    def __init__(self, path: Walk, inside: frozenset[int], calls: Sequence[RootCall]) -> None:
+    def __init__(
+        self, path: Walk, powers: LossPath, inside: frozenset[int], calls: Sequence[RootCall]
+    ) -> None:
         self._path, self._inside, self._calls = path, inside, calls
-        self._powers = loss_path(path)
+        self._powers = powers
         self._places = {node: place for place, node in enumerate(path.nodes)}
         self._halves: dict[Node, _Half] = {}
         self._summed: dict[int, _Summed] = {}

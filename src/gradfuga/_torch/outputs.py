@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..flow import OpRole, base_name
-from .loss_path import loss_path
+from .loss_path import LossPath
 from .spies import RootCall
 from .vocabulary import MATCHED_OUTPUTS
 from .walk import Walk
@@ -39,11 +39,16 @@ def following_of(path: Walk) -> dict[int, list[int]]:
     return following
 
 
-def outputs_of(path: Walk, calls: Sequence[RootCall]) -> tuple[int, ...]:
+def outputs_of(path: Walk, calls: Sequence[RootCall], powers: LossPath) -> tuple[int, ...]:
     """Return the ops whose outputs are the model's output.
 
     Those are the tensors that calls from outside returned and that no other of them depends on;
     without any, the first ops that a network is made of on the way down from the loss.
+
+    Args:
+        path: the ops.
+        calls: of modules, from outside.
+        powers: to which the output of each op enters the loss.
     """
     made_by = {node._sequence_nr(): place for place, node in enumerate(path.nodes)}  # noqa: SLF001
     returned = {
@@ -63,12 +68,12 @@ def outputs_of(path: Walk, calls: Sequence[RootCall]) -> tuple[int, ...]:
         # except for layers and for a squashed output (`mse_loss(torch.sigmoid(model(x)), y)`)
         missed = {
             place
-            for place in _frontier(path, following, stop_at=outermost | inside)
+            for place in _frontier(path, powers, following, stop_at=outermost | inside)
             if path.roles[place] in _LAYERS or base_name(path.nodes[place].name()) in _SQUASHING
         }
         found = sorted(_outermost(outermost | missed, following, len(path.nodes)))
     else:
-        found = sorted(_frontier(path, following, stop_at=set()))
+        found = sorted(_frontier(path, powers, following, stop_at=set()))
     peeled = [_peel(path, place, following, consumers) for place in found]
     return tuple(dict.fromkeys(peeled))
 
@@ -87,17 +92,18 @@ def _outermost(places: set[int], following: Mapping[int, list[int]], count: int)
     return places - inside_of(places, following, count)
 
 
-def _frontier(path: Walk, following: Mapping[int, list[int]], stop_at: set[int]) -> set[int]:
+def _frontier(
+    path: Walk, powers: LossPath, following: Mapping[int, list[int]], stop_at: set[int]
+) -> set[int]:
     """Return the first network ops below the loss that do not lie below `stop_at`."""
     found: set[int] = set()
-    powers = loss_path(path).ops
     stack, seen = list(path.roots), set(path.roots)
     while stack:
         place = stack.pop()
         if place in stop_at:
             continue
         # values that are merely summed up to the loss are its own: a hinge, a softplus
-        own = powers[place] is not None and (
+        own = powers.ops[place] is not None and (
             path.roles[place] is OpRole.ACTIVATION or _joins_outputs(path, place)
         )
         # a sum may hold parameters too (a weight penalty): that makes it no part of the network

@@ -9,6 +9,7 @@ from typing import final
 import torch
 
 from .._types import Kind
+from ..readings import Key
 from .joined import AnyOptimizer
 from .naming import Names
 from .norms import Measured, is_zero, joint, norms
@@ -19,10 +20,10 @@ from .parameters import (
     attenuation,
     nonfinite_count,
     updates,
-    zero_share,
+    zero_shares,
 )
 from .peaks import peaks
-from .recorder import Key, Recorder
+from .recorder import Recorder
 from .rounding import swallowed_shares
 from .scaling import Scaled, unscaled
 
@@ -93,9 +94,7 @@ def measure_tier(
     if peaked:
         columns[Kind.UPDATE, "max_abs"] = peaks(moved)
     gradients = [(p.grad, given) for p, given in held]
-    columns[Kind.WEIGHT_GRAD, "zero_fraction"] = [
-        None if gradient is None else zero_share(gradient) for gradient, _ in gradients
-    ]
+    columns[Kind.WEIGHT_GRAD, "zero_fraction"] = zero_shares([each for each, _ in gradients])
     columns[Kind.WEIGHT_GRAD, "nonfinite"] = [
         None if gradient is None else nonfinite_count(gradient, norm)
         for gradient, norm in gradients

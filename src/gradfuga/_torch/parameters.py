@@ -183,14 +183,22 @@ def updates(before: Before) -> list[Tensor]:
     return out
 
 
-def zero_share(tensor: Tensor) -> Measured:
-    """Return the share of exact zeros among the values; of a large tensor a sample is taken."""
-    values = _some(dense(tensor), _MOST_COUNTED)
-    size = max(values.numel(), 1)
-    if values.is_cpu and values.dtype in _NUMPY:
-        # five times as fast as torch's own count on a CPU
-        return 1.0 - int(np.count_nonzero(values.numpy() != 0)) / size
-    return 1.0 - settled(torch.count_nonzero(values)) / size
+def zero_shares(tensors: Sequence[Tensor | None]) -> list[Measured | None]:
+    """Return the share of exact zeros among the values of each tensor, None where there is none.
+
+    Of a large tensor a sample is taken.
+    """
+    out: list[Measured | None] = [None] * len(tensors)
+    held = [(n, _some(dense(t), _MOST_COUNTED)) for n, t in enumerate(tensors) if t is not None]
+    if held and all(values.is_cpu and values.dtype in _NUMPY for _, values in held):
+        # the norm of order 0 counts what is not zero, twice as fast as one call for each
+        counts = torch._foreach_norm([values for _, values in held], 0)  # noqa: SLF001
+        for (place, values), count in zip(held, counts, strict=True):
+            out[place] = 1.0 - count.item() / max(values.numel(), 1)
+        return out
+    for place, values in held:
+        out[place] = 1.0 - settled(torch.count_nonzero(values)) / max(values.numel(), 1)
+    return out
 
 
 def nonfinite_count(tensor: Tensor, norm: Measured | None) -> Measured:

@@ -15,6 +15,7 @@ from ..flow import OpRole
 from .first_nan import Breakage
 from .glimpse import Glimpse
 from .handed import Wanted
+from .loss_path import loss_path
 from .norms import Measured, dense
 from .outputs import outputs_of
 from .parameters import SeenGradient
@@ -147,7 +148,7 @@ def _joined(records: Sequence[TapeRecord]) -> TapeRecord:
         spans=tuple(dict.fromkeys(s for record in records for s in record.spans)),
         calls=calls,
         read_sources=all(record.read_sources for record in records),
-        outputs=outputs_of(path, calls),
+        outputs=outputs_of(path, calls, loss_path(path)),
         inputs=tuple({id(x): x for record in records for x in record.inputs}.values()),
         loss=_sum([loss for loss in losses if loss is not None]) if None not in losses else None,
         gradient={},

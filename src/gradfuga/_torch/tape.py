@@ -21,6 +21,7 @@ from .dropout import dropped_shares, with_dropout
 from .fed import fed
 from .lags import LagCurve
 from .loss import LossTerm
+from .loss_path import loss_path
 from .loss_reader import LossReader
 from .norms import Measured, norm
 from .outputs import following_of, inside_of, outputs_of
@@ -109,12 +110,13 @@ class Tape:
         path = walk(roots, gathered(call.module for call in calls))
         dropped = dropped_shares(path)
         path = with_dropout(path, dropped)
+        powers = loss_path(path)
         self.record = TapeRecord(
             walk=path,
             spans=tuple(spans),
             calls=tuple(calls),
             read_sources=read_sources,
-            outputs=outputs_of(path, calls),
+            outputs=outputs_of(path, calls, powers),
             dropped=dropped,
             inputs=tuple(x for call in calls for x in call.data) or fed(path),
         )
@@ -134,8 +136,8 @@ class Tape:
         outputs = set(self.record.outputs)
         inside = outputs | inside_of(outputs, following_of(path), len(path.nodes))
         parameters = path.parameters
-        self.chains = find_chains(path, _names(calls))
-        self._losses = LossReader(path, frozenset(inside), self.record.calls)
+        self.chains = find_chains(path, partial(_names, calls))
+        self._losses = LossReader(path, powers, frozenset(inside), self.record.calls)
         quiet = quiet_ops(path, self.chains) & inside - outputs
         self.record.parameters = parameters
         self.record.stale = {key: seen.norm for key, seen in see_gradients(parameters).items()}
