@@ -59,8 +59,9 @@ check: $(STAMP) ## lint, formatting, strict types
 test: check ## everything that CI runs: the checks, then the tests
 	$(BIN)/python -m pytest -n 2
 
-bench: $(STAMP) ## measure the observer's cost (minutes; wants an idle machine)
+bench: $(STAMP) ## measure the observer's cost (minutes; wants an idle machine; PEERS=--install adds other tools)
 	$(BIN)/python -m benchmarks.cost $(ARGS)
+	$(BIN)/python -m benchmarks.peers $(PEERS)
 
 messages: $(STAMP) ## collect the texts anew, compile the Portuguese, fail if any is missing
 	$(BIN)/pybabel -q extract --keyword _n:1,2 --ignore-dirs '.*' --omit-header --add-location file \

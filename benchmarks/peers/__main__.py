@@ -13,6 +13,7 @@ import argparse
 import datetime
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,11 +32,23 @@ def _folder(tool: Tool) -> Path:
     return _PACKAGES / tool.packages[0].partition("==")[0]
 
 
+def _name(requirement: str) -> str:
+    return re.split(r"[=<>!~ ]", requirement.strip(), maxsplit=1)[0]
+
+
 def install(tool: Tool) -> None:
     """Install a tool into its own folder; torch and what else is there already stays outside."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade"]
-    command += ["-c", str(_ROOT / "constraints.txt"), "--target", str(_folder(tool))]
-    subprocess.run([*command, *tool.packages], check=False)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        # what a tool asks for by itself (an old setuptools) is not held to our versions
+        constraints.writelines(
+            f"{line}\n"
+            for line in (_ROOT / "constraints.txt").read_text("utf-8").splitlines()
+            if _name(line) not in {_name(package) for package in tool.packages}
+        )
+        constraints.flush()
+        command += ["-c", constraints.name, "--target", str(_folder(tool))]
+        subprocess.run([*command, *tool.packages], check=False)
     # torch was only asked for: the tool is to run on the one that everything else runs on
     for name in ("torch", "numpy", "scipy", "functorch"):
         subprocess.run(["rm", "-rf", str(_folder(tool) / name)], check=True)
@@ -95,7 +108,7 @@ def main() -> None:
                 print(f"installing {tool.name} ...", flush=True)
                 install(tool)
     head = [
-        "| network | tool, at every step | what it records | times a bare step | MB | KB on disk "
+        "| network | tool, at every step | what it records | times a bare step | peak MB | KB on disk "
         "for 1,000 steps | note |",
         "|---|---|---|---:|---:|---:|---|",
     ]
@@ -113,7 +126,9 @@ def main() -> None:
             "documentation shows, at every step, in a process of its own. The ratio is the median",
             "over pairs of blocks, bare and watched steps in turn, by the CPU time of the training",
             "thread (quartiles behind it): what a tool leaves to other threads and processes, as",
-            "wandb does, is not in it.",
+            "wandb does, is not in it. Peak MB: by how much the process's largest size grows, the",
+            "tool's own modules included. gradfuga's default budget is measured after 600 steps,",
+            "and its start-up apart, in `results.md`.",
             "",
             f"{datetime.date.today():%Y-%m-%d}; load average at the end {load:.1f} (1 is this",
             "program alone).",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import statistics
 import sys
 import tempfile
@@ -22,10 +23,9 @@ WORKLOADS = {
 }
 
 
-def resident() -> float:
-    """Return the megabytes that the process holds in memory."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * 4096 / 2**20
+def peak() -> float:
+    """Return the most megabytes that the process has held in memory."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def _watched(workload: Workload, use: Use, count: int) -> Steps:
@@ -55,7 +55,7 @@ def main(name: str, network: str, seconds: float) -> None:
         count, average = max(20, min(400, round(seconds / bare_step / 12))), statistics.fmean
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        before = resident()
+        before = peak()
         use = tool.use(workload, folder)
         if tool.name == "gradfuga":
             _watched(workload, use, 600)  # the start-up samples are reported apart
@@ -70,7 +70,7 @@ def main(name: str, network: str, seconds: float) -> None:
                 else:
                     timed(workload.step, 1)
                     bare.append(timed(workload.step, count))
-        memory = resident() - before
+        memory = peak() - before
         use.close()
         disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     found = ratio(bare, watched, average)
