@@ -84,6 +84,7 @@ _DECIDES = {
     Why.NONFINITE_DATA: ("data_or_labels",),
     Why.CONSTANT_DATA: ("data_or_labels",),
     Why.CROSSED: ("data_or_labels",),
+    Why.WRONG_SIGN: ("data_or_labels",),
     Why.PROBABILITIES: ("saturated_output",),
     Why.DECAYED: ("weight_decay_too_strong",),
     Why.NOT_TRAINED: ("disconnected", "frozen"),
@@ -96,6 +97,9 @@ _DECIDES = {
         "learning_rate_too_low",
     ),
 }
+
+# Causes that can be seen as such, whatever comes of them: worth a note before there is a verdict.
+_FACTS = frozenset({"disconnected"})
 
 
 def diagnose(
@@ -165,7 +169,7 @@ def _one(readings: Readings, rules: Sequence[AbstractRule], lag: int | None) -> 
         findings = [
             dataclasses.replace(each, role=Role.NOTE, severity=min(each.severity, Severity.MILD))
             for each in findings
-            if each.role is not Role.CAUSE
+            if each.role is not Role.CAUSE or each.cause in _FACTS
         ]
     causes, unexplained = _causes(case, judgement, findings)
     named = {cause.name for cause in causes}

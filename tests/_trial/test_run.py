@@ -54,6 +54,20 @@ def test_a_run_without_a_limit_ends_with_the_script(run):
     assert found.score > 0.5
 
 
+def test_steps_that_a_gradient_scaler_skips_are_steps(run):
+    skipping = SICK.replace("loss.backward()", "scaler.scale(loss * float('inf')).backward()")
+    skipping = skipping.replace(
+        "    optimizer.step()", "    scaler.step(optimizer)\n    scaler.update()"
+    )
+    skipping = skipping.replace(
+        "\nfor _ in range(120)", "\nscaler = torch.amp.GradScaler('cpu')\nfor _ in range(120)"
+    )
+    found = run(skipping, steps=40)
+    assert (found.steps, found.ended, found.failed) == (40, False, "")
+    sound = skipping.replace(" * float('inf')", "")
+    assert run(sound, steps=40).steps == 40  # and each step counts once
+
+
 def test_the_patched_source_runs_and_the_users_file_stays(run, tmp_path):
     assert run(SICK, treatment=patched(HEALED), steps=120).score > 0.5
     assert (tmp_path / "train.py").read_text() == SICK

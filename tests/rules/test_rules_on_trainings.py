@@ -148,6 +148,30 @@ def test_the_distance_of_targets_is_the_one_that_numpy_finds() -> None:
     assert finding.evidence[0].observed == pytest.approx(np.sqrt((error**2).mean()), rel=1e-5)
 
 
+@pytest.mark.parametrize("end", [nn.Sigmoid, nn.Tanh])
+def test_answers_that_end_at_one_are_named_where_the_targets_lie_beyond(end) -> None:
+    x = torch.randn(128, 8)
+    y = 150.0 + 50.0 * x[:, :1]
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1), end())
+
+    def loss() -> Tensor:
+        return F.mse_loss(model(x).squeeze(1), y.squeeze(1))
+
+    found = diagnose(watch(model, torch.optim.Adam(model.parameters(), lr=1e-2), loss))
+    assert [cause.name for cause in found.causes] == ["target_scale"]
+    (finding,) = (each for each in found.findings if each.code == "FLW004")
+    assert "ends at 1" in finding.message
+    assert finding.paths[1] == "3"
+    advice = [str(edit) for rx in found.prescriptions for edit in rx.edits]
+    assert any("'3'" in each for each in advice)
+    # what is advised: free answers, standardized targets
+    y = (y - y.mean()) / y.std()
+    free = model[:-1]
+    optimizer = torch.optim.Adam(free.parameters(), lr=1e-2)
+    healed = diagnose(watch(free, optimizer, lambda: F.mse_loss(free(x), y)))
+    assert healed.verdict is Verdict.HEALTHY
+
+
 def test_an_epsilon_above_the_gradients_is_named() -> None:
     x, y = clouds()
     model = plain(2, nn.ReLU, gain=2**0.5)

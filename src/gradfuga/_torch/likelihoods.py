@@ -57,6 +57,7 @@ def picks_of(node: Node) -> Picks | None:
 def read_classes(log_p: Tensor, weights: Tensor, axis: int = -1) -> LossTerm:
     """Return the term `-sum(weights * log_p)`: cross entropy against any targets.
 
+    Weights that are all negative are those of a loss whose sign is wrong: so are then the term's.
     Its value is NaN where the weights are those of no targets (some negative, or examples of one
     class weighed differently, as the returns of a policy are) or where the probabilities do not
     sum to 1: then nobody knows the best constant.
@@ -69,6 +70,8 @@ def read_classes(log_p: Tensor, weights: Tensor, axis: int = -1) -> LossTerm:
     classes = log_p.shape[axis]
     log_p = log_p.movedim(axis, -1).reshape(-1, classes)
     weights = weights.movedim(axis, -1).reshape(-1, classes)
+    sign = _sign(weights)
+    weights = weights * sign
     each = weights.sum(-1, dtype=torch.float64)
     total = each.sum()
     labels = weights.argmax(-1)
@@ -83,19 +86,26 @@ def read_classes(log_p: Tensor, weights: Tensor, axis: int = -1) -> LossTerm:
     # a gradient that is no number says nothing about the targets
     target = labels if log_p.is_cpu and bool(hard.all()) else shares.nan_to_num()
     known = torch.where(sound & sums, value, torch.full_like(value, torch.nan))
-    return LossTerm("classes", known, total, counts, target, least=least)
+    return LossTerm("classes", sign * known, sign * total, counts, target, least=sign * least)
 
 
 def read_picked(log_p: Tensor, weights: Tensor, picks: Picks) -> LossTerm:
     """Return the term `-sum(weights * log_p)` of log-probabilities that were picked already."""
     log_p, weights = log_p.reshape(-1), weights.reshape(-1).to(torch.float64)
+    sign = _sign(weights)
+    weights = weights * sign
     total = weights.sum()
     sound = (weights >= 0.0).all() & _even(weights, picks.labels, picks.classes)
     value = -(weights * log_p).sum()
     counts = torch.zeros(picks.classes, dtype=torch.float64, device=weights.device)
     counts.scatter_add_(0, picks.labels, weights / total * len(weights))
     known = torch.where(sound, value, torch.full_like(value, torch.nan))
-    return LossTerm("classes", known, total, counts, picks.labels)
+    return LossTerm("classes", sign * known, sign * total, counts, picks.labels)
+
+
+def _sign(weights: Tensor) -> Tensor:
+    """Return -1 where the weights add up to less than nothing, else 1."""
+    return torch.where(weights.sum() < 0.0, -1.0, 1.0)
 
 
 def read_binary(log_p: Tensor, log_q: Tensor, yes: Tensor, no: Tensor) -> LossTerm:

@@ -61,6 +61,8 @@ class LossRows:
             if not math.isfinite(value):
                 self._write_broken_targets(step, term)
                 continue  # its gradient broke, not the loss: left to the part that is not read
+            if term.family != "counts" and float(term.weight) < 0.0:  # all others are above zero
+                self._recorder.add(step, path, Kind.LOSS, "reversed", 1.0)
             pool = self._pools.setdefault(path, TargetPool())
             here = float(pool.add(term)) / scale
             pooled = float(pool.constant(term)) / scale

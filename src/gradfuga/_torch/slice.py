@@ -11,12 +11,16 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from .scaling import ScalerSeam
+
 _TIMED = 4096  # chosen: step times kept, the first ones; a median needs no more
 
 
 @final
 class Slice:
     """Counts the steps of the busiest optimizer and calls `over` when the slice is used up.
+
+    A step that a gradient scaler skips is one too: of a script that only skips there are no others.
 
     Args:
         steps: at most so many optimizer steps, None for no limit.
@@ -41,10 +45,15 @@ class Slice:
         self._times: list[float] = []
         self._last: float | None = None
         self._parameters: dict[int, int] = {}
+        self._scaler = ScalerSeam(
+            skipped=lambda optimizer, _scaled: self._count(optimizer),
+            failed=lambda _part, _error: None,
+        )
         self.startup_seconds = 0.0
 
     def attach(self) -> None:
         """Count from now on; what hooked the steps before sees the last one first."""
+        self._scaler.attach()
         register_optimizer_step_post_hook(self._after)
 
     @property
@@ -63,6 +72,10 @@ class Slice:
         return sum(self._parameters.values())
 
     def _after(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        self._scaler.of(optimizer)  # it was not skipped
+        self._count(optimizer)
+
+    def _count(self, optimizer: Optimizer) -> None:
         now = time.monotonic()
         if self._last is None:
             self.startup_seconds = now - self._started

@@ -44,6 +44,7 @@ from .crossed import crossed_targets
 from .dropped import dropout_noise
 from .remembering import along_depth, expands, memory_of, opened
 from .tolls import TENTH, held_back
+from .wrong_sign import reversed_loss
 
 # Where the gradient falls by more than this, no learning rate that an optimizer survives brings it
 # back (severity scale of the reach: 1.3 to 2.5 mild, 2.5 to 4 serious).
@@ -81,6 +82,7 @@ class Why(Enum):
     WORSE = "worse"
     DECAYED = "decayed"
     CROSSED = "crossed"
+    WRONG_SIGN = "wrong_sign"
     DROPPED = "dropped"
     PROBABILITIES = "probabilities"
     FLOWS = "flows"
@@ -118,6 +120,8 @@ def judge(case: Case) -> Judgement:
     """Return the verdict on `case`."""
     if not case.steps or case.total_steps == 0:
         return _open(Why.NOTHING_SEEN)
+    if reversed_loss(case) is not None and case.total_steps >= FEWEST_STEPS:
+        return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.WRONG_SIGN)
     first_broken = nonfinite_step(case)
     start_high = highest_reach(case.reach[0], case.layers)
     if first_broken is not None:

@@ -77,6 +77,9 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "The network can learn no more than the mean of the targets: the loss holds each "
             "prediction against the targets of all examples."
         ),
+        Why.WRONG_SIGN: _(
+            "The training makes the right answers ever worse: it lowers a loss whose sign is wrong."
+        ),
         Why.DROPPED: _(
             "The network does not learn: its dropout leaves little but noise of the gradient."
         ),

@@ -30,6 +30,8 @@ from .._messages import _
 from .._types import Diagnosis
 from ._where import named
 
+_RULE = "FLW004"  # its second path is an activation at the output that ends at 1
+
 
 @final
 class StandardizeTargets(AbstractRemedy):
@@ -46,16 +48,26 @@ class StandardizeTargets(AbstractRemedy):
         return _("Standardize the targets")
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
-        """Return the edit, and the way back."""
+        """Return what is in the way, the edit, and the way back."""
         if not named(diagnosis, self.treats):
-            return ()
+            return
+        bound = self._bound_of(diagnosis)
+        if bound:
+            free = _("Leave the activation at '{layer}' out: it ends at 1.").format(layer=bound)
+            yield Advise(free)
         action = _("Train on standardized targets: {code}").format(
             code="y = (y - y_train.mean(0)) / y_train.std(0)"
         )
         back = _("And scale predictions back: {code}").format(
             code="prediction = model(x) * y_train.std(0) + y_train.mean(0)"
         )
-        return (Advise(action), Advise(back))
+        yield Advise(action)
+        yield Advise(back)
+
+    def _bound_of(self, diagnosis: Diagnosis) -> str:
+        """Return the path of the activation that the rule found at the output, "" for none."""
+        paths = [each.paths for each in diagnosis.findings if each.code == _RULE]
+        return paths[0][1] if paths and len(paths[0]) > 1 else ""
 
 
 REMEDY = StandardizeTargets()

@@ -3,7 +3,7 @@
 What it changes
     Nothing in the model. Some batches are looked at right before they go into it, with their
     targets, and a small set is learned by heart. Targets that broadcasting holds against all
-    predictions get the predictions' shape.
+    predictions get the predictions' shape; a loss whose sign is wrong gets the right one.
 
 Why it helps
     Shuffled labels, a wrong column, an augmentation that goes too far and NaN values are seen
@@ -34,7 +34,8 @@ from .._messages import _
 from .._types import Diagnosis
 from ._where import named
 
-_CROSSED = "FLW006"  # no look at the data shows what broadcasting makes of it
+# no look at the data shows what broadcasting makes of it, or a sign
+_CROSSED, _SIGN = "FLW006", "FLW007"
 
 
 @final
@@ -58,6 +59,8 @@ class CheckData(AbstractRemedy):
         if any(finding.code == _CROSSED for finding in diagnosis.findings):
             shape = _("Give the targets the shape of the predictions before the loss: {code}")
             return (Advise(shape.format(code="y = y.view_as(prediction)")),)
+        if any(finding.code == _SIGN for finding in diagnosis.findings):
+            return (Advise(_("Turn the sign of the loss: {code}").format(code="loss = -loss")),)
         look = _(
             "Look at ten examples with their targets right before the model sees them: {code}"
         ).format(code="print(x[:10], y[:10], torch.isfinite(x).all())")

@@ -14,11 +14,8 @@ if TYPE_CHECKING:
 
 def value_at(case: Case, path: str, kind: Kind, statistic: str, step: int) -> float:
     """Return the finite value recorded at `step`, NaN where there is none."""
-    steps, values = case.readings.series(path, kind, statistic)
-    for when, value in zip(steps.tolist(), values.tolist(), strict=True):
-        if when == step and math.isfinite(value):
-            return float(value)
-    return math.nan
+    value = case.readings.at(step, path, kind, statistic)
+    return value if value is not None and math.isfinite(value) else math.nan
 
 
 def late_steps(case: Case) -> tuple[int, ...]:

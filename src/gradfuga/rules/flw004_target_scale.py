@@ -9,7 +9,8 @@ Why it matters
     A network at a sound initialisation answers with numbers of order one. Towards targets of a
     million the last bias alone has to travel a million: with Adam that takes a million over the
     learning rate in steps, and with SGD the squared error makes the gradient so large that the
-    first step throws the weights away. Towards targets of 1e-5 every step of an adaptive
+    first step throws the weights away. Behind a sigmoid or a tanh, which end at 1, no answer comes
+    near at all. Towards targets of 1e-5 every step of an adaptive
     optimizer is larger than what is left to learn.
 
 Evidence
@@ -36,7 +37,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 from .._contracts import AbstractRule
 from .._messages import _
 from .._types import Evidence, Finding, Kind, Role, Severity
-from ..flow import base_name
+from ..flow import OpRole, base_name
 from ._progress import learns_nothing
 from ._samples import value_at
 from ._words import plain
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from ..analysis.case import Case
     from ..flow import Op
 
+_BOUNDED = frozenset({"Sigmoid", "Tanh", "Softmax", "Hardsigmoid", "Hardtanh"})
+_MOST_SHAPES = 4  # ops between it and the output that only give another shape
 _REGRESSIONS = frozenset({"MseLoss", "SmoothL1Loss", "HuberLoss", "Pow"})
 
 
@@ -78,11 +81,20 @@ class TargetScale(AbstractRule):
         distance = 2.0 * loss / (math.sqrt(math.prod(output.shape)) * gradient)
         reach = max(1.0, _output_size(case, step))
         if distance > self.far * reach:
+            evidence = Evidence(output.path, Kind.LOSS, "target_distance", step, distance, reach)
+            bound = _bound_of(case, output)
+            if bound is not None:
+                message = _(
+                    "The targets are {distance} away from what the network answers at the start, "
+                    "and its answers pass through {activation} at '{layer}', which ends at 1: no "
+                    "training brings them near. Leave {activation} out at the output and "
+                    "standardize the targets."
+                ).format(distance=plain(distance), activation=bound.name, layer=bound.path)
+                return (self._finding(case, output, term, message, evidence, bound),)
             message = _(
                 "The targets are {distance} away from what the network answers at the start, which "
                 "is of the size of {reach}: standardize the targets."
             ).format(distance=plain(distance), reach=plain(reach))
-            evidence = Evidence(output.path, Kind.LOSS, "target_distance", step, distance, reach)
             return (self._finding(case, output, term, message, evidence),)
         spread = distance * _share_of_spread(case, step)
         if spread < self.tiny * distance and case.progress.u < self.worse:
@@ -96,13 +108,19 @@ class TargetScale(AbstractRule):
         return ()
 
     def _finding(
-        self, case: Case, output: Op, term: str, message: str, evidence: Evidence
+        self,
+        case: Case,
+        output: Op,
+        term: str,
+        message: str,
+        evidence: Evidence,
+        bound: Op | None = None,
     ) -> Finding:
         return self.finding(
             severity=Severity.SERIOUS,
             message=message,
-            paths=(output.path,),
-            source=case.source_of((term,)),
+            paths=(output.path,) if bound is None else (output.path, bound.path),
+            source=case.source_of((term,) if bound is None else (bound.path,)),
             evidence=(evidence,),
         )
 
@@ -126,6 +144,20 @@ def _output_and_loss(case: Case) -> tuple[Op, str] | None:
         return None
     output = case.graph.ops[case.graph.outputs[0]]
     return (output, terms[0]) if output.shape else None
+
+
+def _bound_of(case: Case, output: Op) -> Op | None:
+    """Return the op that keeps the answers between -1 and 1, None where there is none."""
+    place = case.graph.ops.index(output)
+    for _step in range(_MOST_SHAPES):
+        op = case.graph.ops[place]
+        if base_name(op.node) in _BOUNDED:
+            return op
+        below = case.graph.producers[place]
+        if op.role is not OpRole.STRUCTURAL or op.parameters or len(below) != 1:
+            return None
+        place = below[0].producer
+    return None
 
 
 def _output_size(case: Case, step: int) -> float:

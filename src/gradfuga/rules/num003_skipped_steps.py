@@ -57,9 +57,9 @@ class SkippedSteps(AbstractRule):
         if toll is None:
             return ()
         message = _(
-            "The gradient scaler has skipped {share} of the steps, because a gradient was infinite "
-            "or NaN; its scale has come down to {scale}."
-        ).format(share=plain(1.0 - toll.kept), scale=plain(_last_scale(case)))
+            "The gradient scaler has skipped {share:.0%} of the steps, because a gradient was "
+            "infinite or NaN; its scale has come down to {scale}."
+        ).format(share=1.0 - toll.kept, scale=plain(_last_scale(case)))
         evidence = Evidence(
             "optimizer", Kind.UPDATE, "skipped_share", case.steps[-1], 1.0 - toll.kept, self.half
         )
