@@ -83,6 +83,7 @@ _CAUSES_OF = {
 _DECIDES = {
     Why.NONFINITE_DATA: ("data_or_labels",),
     Why.CONSTANT_DATA: ("data_or_labels",),
+    Why.ALIKE: ("small_init",),
     Why.CROSSED: ("data_or_labels",),
     Why.WRONG_SIGN: ("data_or_labels",),
     Why.PROBABILITIES: ("saturated_output",),
@@ -174,6 +175,13 @@ def _one(readings: Readings, rules: Sequence[AbstractRule], lag: int | None) -> 
     causes, unexplained = _causes(case, judgement, findings)
     named = {cause.name for cause in causes}
     findings = [each for each in findings if each.role is not Role.CAUSE or each.cause in named]
+    if judgement.verdict is Verdict.STALLED:  # where the flow is not why, its factors say nothing
+        blamed = {cause.code for cause in causes}
+        findings = [
+            each
+            for each in findings
+            if each.role is not Role.CAUSE or not each.log_gain or each.code in blamed
+        ]
     diagnosis = Diagnosis(
         verdict=judgement.verdict,
         severity=judgement.severity,

@@ -169,6 +169,7 @@ CLIPPED = LOOP.replace(
 TINY_LOSS = LOOP.replace("loss = F.cross", "loss = 1e-8 * F.cross")
 FADING = LOOP.replace("optimizer.step()\n", "optimizer.step()\n    scheduler.step()\n")
 SQUARED = LOOP.replace("F.cross_entropy", "F.mse_loss")
+REVERSED = LOOP.replace("F.cross", "-F.cross")
 ROOTED = """
 scaler = torch.amp.GradScaler("cpu")
 for step in range({steps}):
@@ -279,6 +280,7 @@ nn.init.normal_(model[2].weight, std=30.0)
         loop=SQUARED,
         steps=120,
     ),
+    "reversed loss": classifier(plain(1, "ReLU"), SGD.format(0.1), loop=REVERSED),
     "broken inputs": classifier(plain(1, "ReLU"), SGD.format(0.1), before="x[3, 5] = torch.nan\n"),
     # the path over time
     "recall, RNN": classifier(

@@ -25,6 +25,7 @@ _MEAN, _SUM = 1, 2  # torch's codes for the reduction of a loss
 _MOST_COLUMNS = 65_536  # targets with more columns are pooled over all of them
 _LEAST = 1e-300  # lost beside any count or share, and yet one can divide by it
 _CONSTANT = 1e-13  # of the mean square: a variance below it is the rounding of constant targets
+_FEW = 16  # examples tell whether probabilities add up to 1
 _REWEIGHTINGS = 10  # of the best constant of a robust loss; each halves what is left, or better
 
 
@@ -48,6 +49,8 @@ class LossTerm:
         power: to which the mean elementwise loss is taken: 0.5 for its square root. `weight` is
             then what one unit of that power adds.
         crossed: shapes that broadcasting has crossed, each prediction against all targets.
+        log_total: how far the classes' log-probabilities are from adding up to 1, as the mean size
+            of the sum's logarithm; 0 where they are normalised on the way.
     """
 
     family: str
@@ -59,6 +62,7 @@ class LossTerm:
     losses: Tensor | None = None
     power: float = 1.0
     crossed: Crossing | None = None
+    log_total: Measured = 0.0
 
 
 @final
@@ -219,7 +223,14 @@ def _classes(node: Node, gradient: Tensor) -> LossTerm | None:
         mean = (gradient * losses).sum() / weight
     counts = torch.zeros(classes, dtype=torch.float64, device=log_p.device)
     counts.scatter_add_(0, safe.reshape(-1), each.reshape(-1))
-    return LossTerm("classes", mean * weight, weight, counts, target)
+    return LossTerm("classes", mean * weight, weight, counts, target, log_total=_log_total(log_p))
+
+
+def _log_total(log_p: Tensor) -> Measured:
+    """Return the mean size of the logarithm of what a few probabilities `[N, K, ...]` add up to."""
+    first = log_p if log_p.dim() == 2 else log_p[:1].flatten(2)[0].T  # noqa: PLR2004 (no pixels)
+    few = first[:: -(-len(first) // _FEW)].detach().float()
+    return settled(torch.logsumexp(few, 1).abs().mean())
 
 
 def _sides(node: Node) -> tuple[str, str] | None:

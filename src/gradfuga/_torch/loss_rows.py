@@ -25,6 +25,8 @@ from .tape import TapeRecord
 _ROUNDING = 1e-6
 # The targets' entropy is worked out from gradients, to five digits.
 _DIVERGENCE = 1e-4
+# Probabilities that an epsilon keeps off zero, or that are clamped, add up to 1 but for a tenth.
+_NORMALIZED = 0.1
 
 
 @final
@@ -58,6 +60,9 @@ class LossRows:
             value = float(term.value) / scale
             if term.crossed is not None:
                 self._write_crossed(step, path, term.crossed)
+            log_total = float(term.log_total)
+            if _NORMALIZED < log_total < math.inf:
+                self._recorder.add(step, path, Kind.LOSS, "log_total", log_total)
             if not math.isfinite(value):
                 self._write_broken_targets(step, term)
                 continue  # its gradient broke, not the loss: left to the part that is not read

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from torch import Tensor
 
 from .._types import Kind
 from ..readings import Key
@@ -17,6 +18,7 @@ from .parameters import (
     Before,
     SeenGradient,
     adagrad_shares,
+    alike_units,
     attenuation,
     nonfinite_count,
     updates,
@@ -142,6 +144,10 @@ class ParameterRows:
             self._paths, self._keys = paths, {}
         for (kind, statistic), column in tier.columns.items():
             self._column(step, kind, statistic, column)
+
+    def write_alike(self, step: int, parameters: Sequence[Tensor]) -> None:
+        """Record which of the weights that were written last hold units that are all the same."""
+        self._column(step, Kind.WEIGHT, "units_alike", alike_units(parameters))
 
     def write_ratios(self, step: int, tier: Tier, *, clipped: bool, aged: bool) -> None:
         """Record what of the whole gradient clipping left, and what of it was there before.

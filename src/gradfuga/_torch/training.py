@@ -297,9 +297,12 @@ class Training:
                 self._parts.fail(_TAPE, error)
         names = self._name_parameters(before.parameters, record)
         samples = len(self._sampled)
-        if samples & (samples - 1) == 0:  # now and then: freezing and thawing is rare
+        now_and_then = samples & (samples - 1) == 0  # what rarely changes
+        if now_and_then:
             self._parameters.describe(optimizer, names)
         self._write_parameters(step, optimizer, names, entries, before, record)
+        if now_and_then and self._team is None:
+            self._rows.write_alike(step, before.parameters)
 
     def _name_parameters(self, parameters: Sequence[Tensor], record: TapeRecord | None) -> Names:
         known = self._names

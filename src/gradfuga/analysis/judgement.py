@@ -18,6 +18,7 @@ from enum import Enum
 import numpy as np
 
 from .._types import Axis, Severity, Verdict
+from .alike import stay_alike
 from .breakage import broke_suddenly, broken_data, nonfinite_step
 from .build import REACH_LIMIT, highest_reach, late_samples, lowest_reach
 from .case import Case
@@ -81,6 +82,7 @@ class Why(Enum):
     KILLED = "killed"
     WORSE = "worse"
     DECAYED = "decayed"
+    ALIKE = "alike"
     CROSSED = "crossed"
     WRONG_SIGN = "wrong_sign"
     DROPPED = "dropped"
@@ -134,6 +136,9 @@ def judge(case: Case) -> Judgement:
             return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NONFINITE_SUDDEN)
         why = Why.NONFINITE_PATH if by_path else Why.NONFINITE_RATE
         return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.DEPTH if by_path else None, why)
+    if stay_alike(case) and case.total_steps >= FEWEST_STEPS and not dead_at(case, 0):
+        severity = Severity.SERIOUS if case.progress.informed else Severity.FATAL
+        return Judgement(Verdict.STALLED, severity, None, Why.ALIKE)
     if case.progress.informed:
         return _informed(case)
     if case.progress.weak and not case.progress.nothing:

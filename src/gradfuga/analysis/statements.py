@@ -73,6 +73,10 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "The loss is worse than that of a constant prediction, although the gradient flows."
         ),
         Why.DECAYED: _("The weights shrink away, and the gradient with them."),
+        Why.ALIKE: _(
+            "The network does not learn: the units of its layers start alike, and get the same "
+            "gradient for ever."
+        ),
         Why.CROSSED: _(
             "The network can learn no more than the mean of the targets: the loss holds each "
             "prediction against the targets of all examples."

@@ -2,8 +2,7 @@
 
 What it changes
     Nothing in the model. Some batches are looked at right before they go into it, with their
-    targets, and a small set is learned by heart. Targets that broadcasting holds against all
-    predictions get the predictions' shape; a loss whose sign is wrong gets the right one.
+    targets, and a small set is learned by heart.
 
 Why it helps
     Shuffled labels, a wrong column, an augmentation that goes too far and NaN values are seen
@@ -13,9 +12,9 @@ Safety
     Advice: nothing is changed.
 
 Known limits
-    It treats ``data_or_labels``. It does not treat a path that carries no gradient: that is found
-    first. A network can learn any labels by heart: that it does so shows that the path works, not
-    that the labels are right.
+    It treats ``data_or_labels``, except where the loss is found to be wrong. It does not treat a
+    path that carries no gradient: that is found first. A network can learn any labels by heart:
+    that it does so shows that the path works, not that the labels are right.
 
 References
     Karpathy 2019, A Recipe for Training Neural Networks,
@@ -34,8 +33,8 @@ from .._messages import _
 from .._types import Diagnosis
 from ._where import named
 
-# no look at the data shows what broadcasting makes of it, or a sign
-_CROSSED, _SIGN = "FLW006", "FLW007"
+# no look at the data shows what the loss makes of it
+_OF_THE_LOSS = frozenset({"pairs", "reversed_loss", "log_total"})
 
 
 @final
@@ -56,11 +55,9 @@ class CheckData(AbstractRemedy):
         """Return two looks at the data."""
         if not named(diagnosis, self.treats):
             return ()
-        if any(finding.code == _CROSSED for finding in diagnosis.findings):
-            shape = _("Give the targets the shape of the predictions before the loss: {code}")
-            return (Advise(shape.format(code="y = y.view_as(prediction)")),)
-        if any(finding.code == _SIGN for finding in diagnosis.findings):
-            return (Advise(_("Turn the sign of the loss: {code}").format(code="loss = -loss")),)
+        shown = {each.statistic for finding in diagnosis.findings for each in finding.evidence}
+        if shown & _OF_THE_LOSS:
+            return ()
         look = _(
             "Look at ten examples with their targets right before the model sees them: {code}"
         ).format(code="print(x[:10], y[:10], torch.isfinite(x).all())")

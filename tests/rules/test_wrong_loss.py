@@ -98,13 +98,47 @@ def test_a_poisson_loss_may_be_negative():
     assert not findings(diagnosis)
 
 
-@pytest.mark.parametrize("squash", [nn.Identity(), nn.Softmax(dim=1)], ids=["logits", "softmax"])
-def test_a_likelihood_of_no_log_probabilities_is_noted(squash):
-    diagnosis, accuracy = observed(lambda out, rows: F.nll_loss(squash(out), Y[rows]))
+SQUASHED = {
+    "logits": lambda out: out,
+    "probabilities": lambda out: out.softmax(1),
+    "along the batch": lambda out: out.log_softmax(0),
+}
+
+
+@pytest.mark.parametrize("name", SQUASHED)
+def test_a_likelihood_of_no_log_probabilities_is_named(name):
+    diagnosis, _ = observed(lambda out, rows: F.nll_loss(SQUASHED[name](out), Y[rows]))
     (finding,) = findings(diagnosis)
-    assert finding.role is Role.NOTE
-    assert "log_softmax" in finding.message
-    assert finding.evidence[0].observed < 0.0
-    assert accuracy > 0.6
-    sound, _ = observed(lambda out, rows: F.nll_loss(out.log_softmax(1), Y[rows]))
-    assert not findings(sound)
+    assert finding.role in (Role.NOTE, Role.CAUSE)
+    assert (finding.role is Role.CAUSE) == (diagnosis.verdict is Verdict.STALLED)
+    assert "log_softmax(dim=1)" in finding.message
+    assert finding.evidence[0].statistic == "log_total"
+
+
+def test_one_that_is_never_learned_from_is_blamed():
+    def guessing(out, rows):
+        return F.nll_loss((1e-3 * out).log_softmax(0), Y[rows])
+
+    diagnosis, _ = observed(guessing)
+    assert diagnosis.verdict is Verdict.STALLED
+    (finding,) = findings(diagnosis)
+    assert finding.role is Role.CAUSE
+    assert any("cross_entropy" in str(rx.edits) for rx in diagnosis.prescriptions)
+
+
+@pytest.mark.parametrize(
+    "loss_of",
+    [
+        lambda out, rows: F.nll_loss(out.log_softmax(1), Y[rows]),
+        lambda out, rows: F.nll_loss((out.softmax(1) + 1e-6).log(), Y[rows]),
+        lambda out, rows: F.nll_loss(out.softmax(1).clamp_min(1e-3).log(), Y[rows]),
+        lambda out, rows: F.nll_loss(out.log_softmax(1)[..., None], Y[rows][:, None]),
+        lambda out, rows: F.cross_entropy(out, Y[rows], weight=torch.tensor([1.0, 2.0, 0.5])),
+    ],
+    ids=["log_softmax", "epsilon", "clamp", "pixels", "weights"],
+)
+def test_log_probabilities_are_left_alone(loss_of):
+    diagnosis, accuracy = observed(loss_of)
+    assert not findings(diagnosis)
+    assert diagnosis.verdict is Verdict.HEALTHY
+    assert accuracy > 0.8
