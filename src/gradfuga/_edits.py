@@ -60,8 +60,9 @@ class Initialize:
 
     The standard deviation is gain/sqrt(fan_in), gain/sqrt(mean fan) or the gain itself ("normal");
     "orthogonal" and "identity" are multiplied by it. A gain of zero starts the layer at zero.
-    `recurrent` draws the hidden-to-hidden weights of recurrent layers instead; with `inputs` it
-    draws their input-to-hidden weights, those that `paths` names (``"lstm.weight_ih_l1"``).
+    `recurrent` draws the hidden-to-hidden weights of recurrent layers instead, or the square
+    weights that `paths` names where a loop of the user's own applies them; with `inputs` it draws
+    input-to-hidden weights, those that `paths` names (``"lstm.weight_ih_l1"``).
     """
 
     kind: ClassVar[str] = "initialize"

@@ -57,6 +57,22 @@ def test_recurrent_weights_become_orthogonal_or_the_identity_gate_by_gate():
     assert torch.equal(model[1].weight_hh_l0, torch.eye(4))
 
 
+@pytest.mark.parametrize("scheme", ["orthogonal", "identity"])
+def test_the_weight_of_a_loop_is_drawn_where_it_is_named(scheme):
+    model = nn.ModuleDict({"feed": nn.Linear(3, 4), "again": nn.Linear(4, 4)})
+    model.register_parameter("matrix", nn.Parameter(torch.randn(4, 4)))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    edit = Initialize(scheme, 0.5, recurrent=True, paths=("again.weight", "matrix"))
+    assert apply(model, None, [edit]).done == [edit]
+    for name, value in model.state_dict().items():
+        if name in edit.paths:
+            assert torch.allclose(value @ value.T, 0.25 * torch.eye(4), atol=1e-5)
+        else:
+            assert torch.equal(value, before[name])
+    oblong = Initialize("orthogonal", recurrent=True, paths=("feed.weight",))
+    assert not apply(model, None, [oblong]).done
+
+
 def test_the_named_input_weights_become_orthogonal_gate_by_gate():
     model = nn.Sequential(nn.LSTM(3, 4, num_layers=2))
     before = {name: value.clone() for name, value in model.state_dict().items()}

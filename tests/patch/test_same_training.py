@@ -49,6 +49,37 @@ def test_a_recurrent_layer_gets_the_weights_that_the_edit_in_memory_draws(kind, 
         assert torch.equal(found.state_dict()[name], value), name
 
 
+LOOP = """class Loop(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.feed = nn.Linear(3, 4)
+        self.again = nn.Linear(4, 4)
+        self.matrix = nn.Parameter(torch.zeros(4, 4))
+
+    def forward(self, x):
+        h = torch.zeros(4)
+        for one in self.feed(x):
+            h = torch.tanh(one + self.again(h) + h @ self.matrix)
+        return h
+
+
+model = Loop()
+"""
+
+
+@pytest.mark.parametrize("path", ["again.weight", "matrix"])
+def test_the_weight_of_a_loop_is_drawn_in_the_source(path):
+    edit = Initialize("orthogonal", 0.9, recurrent=True, paths=(path,))
+    torch.manual_seed(0)
+    expected = run(HEAD + LOOP)["model"]
+    apply(expected, None, [edit])
+    end = "optimizer = torch.optim.SGD(model.parameters(), lr=1)\n"
+    found = run(patch_source(HEAD + LOOP + end, "t.py", [edit]).source)["model"]
+    assert torch.allclose(found.get_parameter(path).norm(), torch.tensor(1.8))
+    for name, value in expected.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value), name
+
+
 @pytest.mark.parametrize("style", ["sequential", "module_list", "factory"])
 @pytest.mark.parametrize(
     "edit",

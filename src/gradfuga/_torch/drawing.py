@@ -78,6 +78,17 @@ def draw_recurrent(module: nn.Module, edit: Initialize) -> None:
 
 
 @torch.no_grad()
+def draw_loops(model: nn.Module, edit: Initialize) -> bool:
+    """Draw the named square weights that a loop of the user's own applies again and again."""
+    named = dict(model.named_parameters())
+    found = [named[path] for path in edit.paths if path in named and "weight_hh" not in path]
+    square = [weight for weight in found if weight.dim() == 2 and len(weight) == weight.shape[1]]  # noqa: PLR2004
+    for weight in square:
+        fill(weight, edit, float(weight.shape[1]), float(weight.shape[0]))
+    return bool(square)
+
+
+@torch.no_grad()
 def draw_inputs(path: str, module: nn.Module, edit: Initialize) -> bool:
     """Draw the named input-to-hidden weights of the recurrent layer at `path` gate by gate."""
     start = f"{path}." if path else ""

@@ -31,7 +31,7 @@ from .._edits import (
 )
 from .._messages import _
 from .anatomy import RECURRENT, branch_ends, layers_at, modules_of
-from .drawing import draw, draw_inputs, draw_recurrent, open_gates
+from .drawing import draw, draw_inputs, draw_loops, draw_recurrent, open_gates
 from .first_batch import Standardize, calibrate, revive
 from .graft import SKIP_SCALE, grafted
 from .optimizer_surgery import ON_OPTIMIZER, edit_optimizer, hand_over
@@ -137,8 +137,9 @@ def _operate(model: nn.Module, edit: Edit, operation: Operation) -> bool:
             drawn = [draw_inputs(path, module, edit) for path, module in fed.items()]
             return any(drawn)
         case Initialize(recurrent=True):
-            layers = _recurrent_at(model, edit.paths)
-            return _each(layers, partial(_draw_recurrent, edit))
+            loops = draw_loops(model, edit)
+            layers = {} if loops else _recurrent_at(model, edit.paths)
+            return _each(layers, partial(_draw_recurrent, edit)) or loops
         case Initialize():
             return _each(_drawable_at(model, edit.paths), partial(_draw, edit))
         case SetBias():

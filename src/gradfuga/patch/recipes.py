@@ -62,6 +62,10 @@ def recipe(edit: Edit, source: str) -> Recipe | None:
             names = "".join(f"    {path!r},\n" for path in edit.paths)
             text = _INPUTS.replace("<draw>", draw).replace("<names>", names)
             return Recipe(text, "draw_inputs({model})\n")
+        case Initialize(recurrent=True) if _of_a_loop(edit, source):
+            names = "".join(f"    {path!r},\n" for path in edit.paths)
+            text = _LOOPS.replace("<draw>", drawn(edit, "p.data")).replace("<names>", names)
+            return Recipe(text, "draw_recurrence({model})\n")
         case Initialize(recurrent=True):
             draw = drawn(edit, "gate")
             return Recipe(_RECURRENCE.replace("<draw>", draw), "draw_recurrence({model})\n")
@@ -102,6 +106,12 @@ def recipe(edit: Edit, source: str) -> Recipe | None:
             return _behind_activations(_around(edit), call, source)
         case _:
             return None
+
+
+def _of_a_loop(edit: Initialize, source: str) -> bool:
+    """Whether the weights that are named are those of a loop, not of torch's recurrent layers."""
+    linear = any(path.rpartition(".")[2] == "weight" for path in edit.paths)
+    return bool(edit.paths) and (linear or not _kinds(_RECURRENT, source))
 
 
 def _behind_activations(function: str, call: str, source: str) -> Recipe | None:
@@ -178,6 +188,7 @@ def _norm(edit: InsertNormalization, layers: str) -> str:
     )
 
 
+_RECURRENT = ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
 # torch stacks gates: LSTM input, forget, cell, output; GRU reset, update, new
 _RECURRENCE = '''
 def draw_recurrence(model):
@@ -191,6 +202,17 @@ def draw_recurrence(model):
                         <draw>
                 elif name.startswith("bias") and kind == "RNN":
                     torch.nn.init.zeros_(p)
+'''
+_LOOPS = '''
+DRAWN = (
+<names>)
+
+
+def draw_recurrence(model):
+    """Draw the weights that the loop applies again and again."""
+    for name, p in model.named_parameters():
+        if name in DRAWN:
+            <draw>
 '''
 _INPUTS = '''
 DRAWN = (
