@@ -108,8 +108,8 @@ def main() -> None:
                 print(f"installing {tool.name} ...", flush=True)
                 install(tool)
     head = [
-        "| network | tool, at every step | what it records | times a bare step | peak MB | KB on disk "
-        "for 1,000 steps | note |",
+        "| network | tool, at every step | what it records | times a bare step | peak MB "
+        "| KB on disk for 1,000 steps | note |",
         "|---|---|---|---:|---:|---:|---|",
     ]
     print("\n".join(head), flush=True)
