@@ -197,8 +197,13 @@ def test_a_loss_on_a_saturated_output_is_taken_on_its_logits(run):
     assert found.score > 0.5
 
 
-def test_randomness_that_no_seed_reaches_is_told(run):
-    drawn = "import os; x += int.from_bytes(os.urandom(4)) / 2**32\n"
+def test_randomness_that_no_seed_reaches_is_told(run, tmp_path_factory):
+    count = tmp_path_factory.mktemp("outside") / "count"  # of runs: it differs in each, for sure
+    count.touch()
+    drawn = (
+        f"from pathlib import Path; count = Path({str(count)!r})\n"
+        "count.write_text(count.read_text() + '.'); x += 0.3 * len(count.read_text())\n"
+    )
     source = HEALED.replace("optimizer = ", f"{drawn}optimizer = ")
     first, again = run(source, steps=20), run(source, steps=20)
     assert "no seed reaches" in " ".join(limits(first, Arm(Treatment(""), (again,))))
