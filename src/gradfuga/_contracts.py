@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from ._types import Finding
+from ._types import Finding, Role, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ._types import Axis, Diagnosis, Edit, Evidence, Role, Safety, Severity, SourceLine
+    from ._types import Axis, Diagnosis, Edit, Evidence, Safety, SourceLine
     from .analysis.case import Case
     from .readings import Readings
 
@@ -97,20 +97,24 @@ class AbstractRule(ABC):
         source: tuple[SourceLine, ...] = (),
         evidence: tuple[Evidence, ...] = (),
         log_gain: float = 0.0,
+        accuses: bool = True,
     ) -> Finding:
-        """Return a finding of this rule: its code, name, role and cause, and what is given."""
+        """Return a finding of this rule: its code, name, role and cause, and what is given.
+
+        One that does not accuse, since the network learns all the same, is a mild note.
+        """
         return Finding(
             code=self.code,
             name=self.name,
-            role=self.role,
-            severity=severity,
+            role=self.role if accuses else Role.NOTE,
+            severity=severity if accuses else Severity.MILD,
             message=message,
             axis=axis,
             paths=paths,
             source=source,
             evidence=evidence,
             log_gain=log_gain,
-            cause=self.cause,
+            cause=self.cause if accuses else "",
         )
 
 

@@ -36,8 +36,10 @@ class Alike:
         return len(self.weights) / self.of if self.of else 0.0
 
 
-def alike_units(case: Case) -> Alike:
-    """Return the weights that hold one unit many times over."""
+def stays_alike(case: Case) -> Alike | None:
+    """Return what keeps half or more of a network that has not learned well from differing."""
+    if not case.progress.known or case.progress.well:
+        return None
     trains = {p.path for p in case.record.parameters if p.trainable and p.optimized}
     found, of, last = [], 0, 0
     for path in case.readings.paths(Kind.WEIGHT, _STATISTIC):
@@ -47,11 +49,5 @@ def alike_units(case: Case) -> Alike:
         of, last = of + 1, max(last, int(steps[-1]))
         if (values == 1.0).all():
             found.append(path)
-    return Alike(tuple(found), of, last)
-
-
-def stay_alike(case: Case) -> bool:
-    """Whether half of a network that has not learned well holds one unit many times over."""
-    progress = case.progress
-    learned = progress.informed and not progress.poor and not progress.open
-    return progress.known and not learned and alike_units(case).share >= MOST_ALIKE
+    alike = Alike(tuple(found), of, last)
+    return alike if alike.share >= MOST_ALIKE else None

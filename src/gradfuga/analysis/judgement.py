@@ -18,7 +18,7 @@ from enum import Enum
 import numpy as np
 
 from .._types import Axis, Severity, Verdict
-from .alike import stay_alike
+from .alike import stays_alike
 from .breakage import broke_suddenly, broken_data, nonfinite_step
 from .build import REACH_LIMIT, highest_reach, late_samples, lowest_reach
 from .case import Case
@@ -136,7 +136,8 @@ def judge(case: Case) -> Judgement:
             return Judgement(Verdict.STALLED, Severity.FATAL, None, Why.NONFINITE_SUDDEN)
         why = Why.NONFINITE_PATH if by_path else Why.NONFINITE_RATE
         return Judgement(Verdict.EXPLODING, Severity.FATAL, Axis.DEPTH if by_path else None, why)
-    if stay_alike(case) and case.total_steps >= FEWEST_STEPS and not dead_at(case, 0):
+    alike = stays_alike(case) is not None and not dead_at(case, 0)
+    if alike and case.total_steps >= FEWEST_STEPS:
         severity = Severity.SERIOUS if case.progress.informed else Severity.FATAL
         return Judgement(Verdict.STALLED, severity, None, Why.ALIKE)
     if case.progress.informed:

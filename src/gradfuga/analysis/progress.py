@@ -103,6 +103,11 @@ class Progress:
     poor: bool
     open: bool
 
+    @property
+    def well(self) -> bool:
+        """Whether what the task is known to permit was learned, or most of the way."""
+        return self.informed and not self.poor and not self.open
+
 
 def measure_progress(readings: Readings) -> Progress:
     """Measure the progress that the losses of `readings` show."""

@@ -58,14 +58,9 @@ def recipe(edit: Edit, source: str) -> Recipe | None:
         case ReviveUnits():
             return Recipe(REVIVE, f"revive_dead_units({named_layers(edit.paths)})\n")
         case Initialize(recurrent=True, inputs=True):
-            draw = drawn(edit, "gate")
-            names = "".join(f"    {path!r},\n" for path in edit.paths)
-            text = _INPUTS.replace("<draw>", draw).replace("<names>", names)
-            return Recipe(text, "draw_inputs({model})\n")
+            return Recipe(_by_name(_INPUTS, edit, "gate"), "draw_inputs({model})\n")
         case Initialize(recurrent=True) if _of_a_loop(edit, source):
-            names = "".join(f"    {path!r},\n" for path in edit.paths)
-            text = _LOOPS.replace("<draw>", drawn(edit, "p.data")).replace("<names>", names)
-            return Recipe(text, "draw_recurrence({model})\n")
+            return Recipe(_by_name(_LOOPS, edit, "p.data"), "draw_recurrence({model})\n")
         case Initialize(recurrent=True):
             draw = drawn(edit, "gate")
             return Recipe(_RECURRENCE.replace("<draw>", draw), "draw_recurrence({model})\n")
@@ -106,6 +101,12 @@ def recipe(edit: Edit, source: str) -> Recipe | None:
             return _behind_activations(_around(edit), call, source)
         case _:
             return None
+
+
+def _by_name(function: str, edit: Initialize, weight: str) -> str:
+    """Return a function that draws the weights that the edit names, each as `weight` in there."""
+    names = "".join(f"    {path!r},\n" for path in edit.paths)
+    return function.replace("<draw>", drawn(edit, weight)).replace("<names>", names)
 
 
 def _of_a_loop(edit: Initialize, source: str) -> bool:

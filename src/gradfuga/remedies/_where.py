@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _BLOCK_PARTS = frozenset({"self_attn", "norm1", "norm2", "linear1", "linear2"})
 _MOST_PATHS = 1024  # an edit is made at all of them
 _ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta")
+_OF_THE_LOSS = frozenset({"pairs", "reversed_loss", "log_total"})
 _BY_PATH = frozenset({"large_init", "unscaled_residual"})
 
 
@@ -21,6 +22,16 @@ def named(diagnosis: Diagnosis, causes: Iterable[str]) -> bool:
     """Whether `diagnosis` names one of `causes`."""
     wanted = frozenset(causes)
     return any(cause.name in wanted for cause in diagnosis.causes)
+
+
+def faults_of_the_loss(diagnosis: Diagnosis) -> tuple[str, ...]:
+    """Return what the causes show of a loss that is not what it is meant to be, in their order."""
+    shown = [
+        finding.evidence[0].statistic
+        for finding in diagnosis.findings
+        if finding.cause == "data_or_labels" and finding.evidence
+    ]
+    return tuple(statistic for statistic in shown if statistic in _OF_THE_LOSS)
 
 
 def main_cause(diagnosis: Diagnosis) -> str:

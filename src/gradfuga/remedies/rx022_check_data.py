@@ -31,10 +31,7 @@ from .._contracts import AbstractRemedy
 from .._edits import Advise, Edit, Safety
 from .._messages import _
 from .._types import Diagnosis
-from ._where import named
-
-# no look at the data shows what the loss makes of it
-_OF_THE_LOSS = frozenset({"pairs", "reversed_loss", "log_total"})
+from ._where import faults_of_the_loss, named
 
 
 @final
@@ -53,11 +50,8 @@ class CheckData(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return two looks at the data."""
-        if not named(diagnosis, self.treats):
-            return ()
-        shown = {each.statistic for finding in diagnosis.findings for each in finding.evidence}
-        if shown & _OF_THE_LOSS:
-            return ()
+        if not named(diagnosis, self.treats) or faults_of_the_loss(diagnosis):
+            return ()  # no look at the data shows what the loss makes of it
         look = _(
             "Look at ten examples with their targets right before the model sees them: {code}"
         ).format(code="print(x[:10], y[:10], torch.isfinite(x).all())")

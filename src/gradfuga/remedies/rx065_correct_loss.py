@@ -27,7 +27,7 @@ from .._contracts import AbstractRemedy
 from .._edits import Advise, Edit, Safety
 from .._messages import _
 from .._types import Diagnosis
-from ._where import named
+from ._where import faults_of_the_loss, named
 
 
 @final
@@ -46,12 +46,9 @@ class CorrectLoss(AbstractRemedy):
 
     def prescribe(self, diagnosis: Diagnosis) -> Iterable[Edit]:
         """Return what to write, for each fault that was found."""
-        if not named(diagnosis, self.treats):
-            return
-        for finding in diagnosis.findings:
-            shown = finding.evidence[0].statistic if finding.evidence else ""
-            if finding.cause in self.treats and shown in _INSTEAD:
-                yield Advise(_INSTEAD[shown]())
+        if named(diagnosis, self.treats):
+            for fault in faults_of_the_loss(diagnosis):
+                yield Advise(_INSTEAD[fault]())
 
 
 def _same_shape() -> str:

@@ -22,8 +22,7 @@ def learns_little(case: Case) -> bool:
 
 def learns_well(case: Case) -> bool:
     """Whether the network has learned what its task is known to permit, or most of the way."""
-    progress = case.progress
-    return progress.informed and not progress.poor and not progress.open
+    return case.progress.well
 
 
 def severity_of_symptom(case: Case) -> Severity:

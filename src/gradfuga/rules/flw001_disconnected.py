@@ -101,17 +101,13 @@ class Disconnected(AbstractRule):
     def _finding(
         self, case: Case, message: str, paths: tuple[str, ...], evidence: Evidence
     ) -> Finding:
-        sick = _fails(case)
-        return Finding(
-            code=self.code,
-            name=self.name,
-            role=self.role if sick else Role.NOTE,
-            severity=Severity.SERIOUS if sick else Severity.MILD,
+        return self.finding(
+            severity=Severity.SERIOUS,
             message=message,
             paths=paths,
             source=case.source_of(paths),
             evidence=(evidence,),
-            cause=self.cause if sick else "",
+            accuses=_fails(case),
         )
 
 

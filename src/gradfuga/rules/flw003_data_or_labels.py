@@ -151,14 +151,8 @@ class DataOrLabels(AbstractRule):
         return self._finding(message, Evidence("input", Kind.ACTIVATION, "varying", last, 0.0, 1.0))
 
     def _finding(self, message: str, *evidence: Evidence, known: bool = True) -> Finding:
-        return Finding(
-            code=self.code,
-            name=self.name,
-            role=self.role if known else Role.NOTE,
-            severity=Severity.SERIOUS if known else Severity.MILD,
-            message=message,
-            evidence=evidence,
-            cause=self.cause if known else "",
+        return self.finding(
+            severity=Severity.SERIOUS, message=message, evidence=evidence, accuses=known
         )
 
 

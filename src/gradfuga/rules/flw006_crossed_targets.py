@@ -73,16 +73,13 @@ class CrossedTargets(AbstractRule):
         )
         own = math.prod(found.prediction)
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=Role.CAUSE if accuses else Role.NOTE,
-                severity=Severity.FATAL if accuses else Severity.MILD,
+            self.finding(
+                severity=Severity.FATAL,
                 message=message,
                 paths=(found.path,),
                 source=case.source_of((found.path,)),
                 evidence=(Evidence(found.path, Kind.LOSS, "pairs", found.step, own * own, own),),
-                cause=self.cause if accuses else "",
+                accuses=accuses,
             ),
         )
 

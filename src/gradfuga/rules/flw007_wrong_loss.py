@@ -90,16 +90,13 @@ class WrongLoss(AbstractRule):
                 yield self._finding(case, message, evidence, accuses=fails)
 
     def _finding(self, case: Case, message: str, evidence: Evidence, *, accuses: bool) -> Finding:
-        return Finding(
-            code=self.code,
-            name=self.name,
-            role=Role.CAUSE if accuses else Role.NOTE,
-            severity=Severity.FATAL if accuses else Severity.MILD,
+        return self.finding(
+            severity=Severity.FATAL,
             message=message,
             paths=(evidence.path,),
             source=case.source_of((evidence.path,)),
             evidence=(evidence,),
-            cause=self.cause if accuses else "",
+            accuses=accuses,
         )
 
 

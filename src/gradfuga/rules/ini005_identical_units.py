@@ -51,11 +51,11 @@ class IdenticalUnits(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one finding on all such layers."""
-        from ..analysis.alike import MOST_ALIKE, alike_units, stay_alike  # noqa: PLC0415 (numpy)
+        from ..analysis.alike import MOST_ALIKE, stays_alike  # noqa: PLC0415 (numpy)
 
-        if not stay_alike(case):
+        found = stays_alike(case)
+        if found is None:
             return ()
-        found = alike_units(case)
         layers = {layer.weight: layer.path for layer in case.layers}
         paths = tuple(layers.get(weight, weight) for weight in found.weights)
         message = _(

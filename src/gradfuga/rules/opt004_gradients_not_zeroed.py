@@ -60,16 +60,13 @@ class GradientsNotZeroed(AbstractRule):
             "backward pass. Call optimizer.zero_grad() in every step."
         ).format(share=min(left.share, 1.0))
         return (
-            Finding(
-                code=self.code,
-                name=self.name,
-                role=self.role if sick else Role.NOTE,
-                severity=Severity.SERIOUS if sick else Severity.MILD,
+            self.finding(
+                severity=Severity.SERIOUS,
                 message=message,
                 evidence=(
                     Evidence("optimizer", Kind.WEIGHT_GRAD, "stale", left.step, left.share, 0.0),
                 ),
-                cause=self.cause if sick else "",
+                accuses=sick,
             ),
         )
 
