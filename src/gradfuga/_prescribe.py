@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ._catalog import collect
 from ._contracts import AbstractRemedy
+from ._edits import Advise, Initialize
 from ._types import Diagnosis, Prescription, Verdict
 
 MOST_PRESCRIPTIONS = 5  # a longer list is a catalogue, not a prescription
@@ -55,13 +56,20 @@ def prescribe(
             remedy.code,
         )
     )
+    alike = _units_alike(diagnosis)
     chosen = []
     for remedy in fitting:
         edits = tuple(remedy.prescribe(diagnosis))
-        if edits:
+        if edits and (not alike or all(isinstance(edit, (Initialize, Advise)) for edit in edits)):
             treated = tuple(name for name in shares if name in remedy.treats)
             chosen.append(Prescription(remedy.code, remedy.title, treated, remedy.safety, edits))
     return tuple(_of_every_kind(chosen)[:most])
+
+
+def _units_alike(diagnosis: Diagnosis) -> bool:
+    """Whether units start alike: scaled, normalised or bypassed they still do, only drawn not."""
+    evidence = (each for finding in diagnosis.findings for each in finding.evidence)
+    return any(each.statistic == "units_alike_share" for each in evidence)
 
 
 def _of_every_kind(chosen: list[Prescription]) -> list[Prescription]:

@@ -15,7 +15,7 @@ from bokeh.models import Scatter
 
 from gradfuga._edits import Advise
 from gradfuga._errors import MissingExtraError
-from gradfuga._types import Finding, Role, Severity, Skipped, SourceLine
+from gradfuga._types import Finding, Role, Severity, Skipped, SourceLine, Verdict
 from gradfuga.analysis.account import UNEXPLAINED, Account, Claim
 from gradfuga.readings import Readings, RunRecord
 from gradfuga.report import _words as words
@@ -267,6 +267,8 @@ def test_an_account_within_the_limits_accuses_nobody(make_sick, make_healthy, ma
     assert heading not in page([(make_healthy(), small)])
     assert heading in page([(make_healthy(), large)])
     assert heading in page([(make_sick(3), small)])
+    stalled = dataclasses.replace(make_sick(3), verdict=Verdict.STALLED, axis=None)
+    assert heading not in page([(stalled, large)])  # the gradient flow is not why
 
 
 def test_a_training_without_a_case_keeps_its_verdict(make_sick):

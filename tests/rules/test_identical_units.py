@@ -65,7 +65,9 @@ def test_units_that_start_alike_are_named(value, activation):
     assert [cause.name for cause in diagnosis.causes] == ["small_init"]
     assert "INI005" in codes(diagnosis)
     assert "INI001" not in codes(diagnosis)  # of a flow that is not why
-    assert any(rx.edits for rx in diagnosis.prescriptions)
+    assert "GRD008" not in codes(diagnosis)
+    # scaled, normalised or bypassed, equal units stay equal
+    assert {edit.kind for rx in diagnosis.prescriptions for edit in rx.edits} == {"initialize"}
 
 
 @pytest.mark.parametrize("warm_up", [0, 50])

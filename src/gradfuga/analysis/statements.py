@@ -74,8 +74,8 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
         ),
         Why.DECAYED: _("The weights shrink away, and the gradient with them."),
         Why.ALIKE: _(
-            "The network does not learn: the units of its layers start alike, and get the same "
-            "gradient for ever."
+            "The network can learn no more than one unit a layer could: its units start alike, and "
+            "get the same gradient for ever."
         ),
         Why.CROSSED: _(
             "The network can learn no more than the mean of the targets: the loss holds each "

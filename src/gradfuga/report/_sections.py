@@ -213,8 +213,11 @@ def _loss_caption(case: Case | None) -> str:
 def accounted(diagnosis: Diagnosis, case: Case) -> bool:
     """Whether the account is shown.
 
-    Below the limit there is nothing to explain, and bars would look like accusations.
+    Below the limit there is nothing to explain, and bars would look like accusations. Where the
+    gradient flow is not why it stalls, they would contradict the cause that is.
     """
+    if diagnosis.verdict is Verdict.STALLED:
+        return False
     symptom = diagnosis.verdict in (Verdict.VANISHING, Verdict.EXPLODING, Verdict.DEAD_UNITS)
     over_depth = symptom and diagnosis.axis is not Axis.TIME
     return over_depth or abs(case.blamed.total) > words.LIMIT

@@ -50,10 +50,11 @@ class LostTime(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one mild note."""
+        from ..analysis.alike import stays_alike  # noqa: PLC0415 (numpy)
         from ..analysis.build import REACH_LIMIT  # noqa: PLC0415 (numpy)
         from ..analysis.conditions import lost_share  # noqa: PLC0415 (numpy)
 
-        if not case.progress.informed:
+        if not case.progress.informed or stays_alike(case) is not None:
             return ()
         lost = lost_share(case)
         if lost < self.most_lost:
