@@ -83,6 +83,17 @@ def test_the_main_line_ends_at_the_earliest_layer_that_is_reached(drawn, data):
         assert graph.main_line == ()
 
 
+@given(graphs(), st.data())
+def test_every_op_knows_the_earliest_layer_below_it_and_what_leads_to_it(drawn, data):
+    count, edges, outputs = drawn
+    layers = data.draw(st.lists(st.integers(0, count - 1), max_size=4, unique=True))
+    graph = graph_of(count, edges, outputs, sorted(layers))
+    below = {index: reached(edges, [index]) for index in range(count)}
+    for index in range(count):
+        assert graph.deepest[index] == max(below[index] & set(layers), default=-1)
+        assert graph.leading_to(index) == {each for each in below if index in below[each]}
+
+
 def test_a_branch_beside_the_line_is_no_part_of_it():
     # 0 -> 1 -> 2 -> 4 and 0 -> 3 -> 4: only 0 and 4 are on every path
     graph = graph_of(5, [(0, 0, 1), (1, 0, 2), (2, 0, 4), (0, 1, 3), (3, 0, 4)], [0], [4])

@@ -291,7 +291,7 @@ def _depth(case: Case) -> DepthProfile:
 
     After an overflow nothing is read any more: then over the last sample that was.
     """
-    line = case.graph.main_line
+    line = case.line
     shown = [c for c, index in enumerate(line) if case.graph.ops[index].role in _SHOWN]
     late = late_samples(case.steps, case.total_steps)
     read = np.flatnonzero(np.isfinite(case.line_reach).any(axis=1))

@@ -222,6 +222,32 @@ class FlowGraph:
         return self.line_to(min(reached, key=lambda index: self.ops[index].sequence))
 
     @cached_property
+    def deepest(self) -> tuple[int, ...]:
+        """For every op the deepest layer that it leads to, itself among them; -1 for none.
+
+        Layers of two towers, which share no input, lead to two.
+        """
+        layers = frozenset(self.layers)
+        out = [-1] * len(self.ops)
+        for op in reversed(self.ops):
+            below = [out[edge.producer] for edge in self.producers[op.index]]
+            known = [index for index in below if index >= 0]
+            if op.index in layers:
+                known.append(op.index)
+            out[op.index] = min(known, key=lambda index: self.ops[index].sequence, default=-1)
+        return tuple(out)
+
+    def leading_to(self, index: int) -> frozenset[int]:
+        """Return the ops that lead to op `index`, itself among them."""
+        found, stack = {index}, [index]
+        while stack:
+            for edge in self.consumers[stack.pop()]:
+                if edge.consumer not in found:
+                    found.add(edge.consumer)
+                    stack.append(edge.consumer)
+        return frozenset(found)
+
+    @cached_property
     def double_softmax(self) -> Op | None:
         """The softmax that a loss takes the log-softmax of: one softmax too many, or None."""
         for op in self.ops:

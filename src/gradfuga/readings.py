@@ -36,8 +36,9 @@ class ParameterRecord:
     """One parameter: all its names (tied weights have several), shape, and whether it trains.
 
     `optimized` is whether the optimizer holds it, `reached` whether the loss depends on it,
-    `opened` whether an op that it enters was read. On how many samples a gradient that is not zero
-    `arrived`, one that was exactly `zero`, or none at all (`missing`).
+    `opened` whether an op that it enters was read, `registered` whether the model's `parameters()`
+    yields it. On how many samples a gradient that is not zero `arrived`, one that was exactly
+    `zero`, or none at all (`missing`).
     """
 
     path: str
@@ -50,6 +51,7 @@ class ParameterRecord:
     zero: int = 0
     missing: int = 0
     opened: bool = True
+    registered: bool = True
 
     @property
     def fed(self) -> bool:

@@ -250,6 +250,7 @@ def _case(
         steps=sampled,
         layers=tuple(Layer(i, ops[i].path, f"{ops[i].path}.weight", False) for i in graph.layers),
         reach=reach,
+        line=graph.main_line,
         line_reach=line,
         update_ratio=update,
         turnovers=np.cumsum(update, axis=0),

@@ -82,6 +82,26 @@ def test_a_network_frozen_by_a_slip_is_found():
     assert not fires(FROZEN, replace(slip, losses=Training().losses))
 
 
+LISTED = (
+    weight("head.weight"),
+    *(weight(f"hidden.{n}.weight", registered=False, optimized=False) for n in range(3)),
+)
+
+
+def test_layers_in_a_plain_list_are_named_as_such():
+    finding = only(FROZEN, IDLE.holding(*LISTED))
+    assert len(finding.paths) == 3
+    assert "'hidden.0.weight' in a plain list" in finding.message
+
+
+def test_layers_in_a_plain_list_beside_what_learns_are_a_note():
+    (finding,) = FROZEN.check(Training().holding(*LISTED).case)
+    assert (finding.role, finding.cause) == (Role.NOTE, "")
+    assert "3 of the 4 weights" in finding.message
+    held = (weight("head.weight"), weight("hidden.0.weight", registered=False))
+    assert not fires(FROZEN, Training().holding(*held))  # the optimizer got it by hand
+
+
 # FLW003
 
 NOISE = IDLE.with_reference(0.01)

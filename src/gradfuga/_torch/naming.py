@@ -6,7 +6,7 @@ import inspect
 import sys
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from ..flow import Edge, FlowGraph, Op, OpRole, snake_name
 from .sharding import class_of
 from .sources import built_at, line_of
 from .spies import Span
+from .unregistered import unregistered
 from .walk import Walk
 
 # What wrappers put into names; the user's own names are without them.
@@ -32,12 +33,15 @@ class Names:
         modules: dotted path of each module.
         model: class name of the root module, "" where there is none.
         tensors: the parameters themselves, held weakly.
+        unregistered: trainable ones of modules that the model keeps in plain lists or dicts, which
+            its `parameters()` leaves out; held weakly too.
     """
 
     parameters: Mapping[int, tuple[str, ...]]
     modules: Mapping[int, str]
     model: str
     tensors: Mapping[int, weakref.ref[Tensor]]
+    unregistered: Mapping[int, weakref.ref[Tensor]] = field(default_factory=dict)
 
     def of(self, parameter: Tensor) -> str:
         """Return the leading name of `parameter`."""
@@ -128,6 +132,15 @@ def names_of(
         for name, child in module.named_modules():
             path = _keras_path(child) if name else ""
             modules.setdefault(id(child), path or clean(start + name if name else prefix))
+    outside: dict[int, weakref.ref[Tensor]] = {}
+    for prefix, module in chosen:
+        for name, kept in unregistered(module):
+            leading = f"{prefix}.{name}" if prefix else name
+            modules.setdefault(id(kept), leading)
+            for last, each in kept.named_parameters():
+                if each.requires_grad and id(each) not in parameters:
+                    parameters[id(each)] = [f"{leading}.{last}"]
+                    outside[id(each)] = weakref.ref(each)
     missing = [p for p in optimized if id(p) not in parameters]
     if missing and frames:
         for name, value in _tensor_variables({id(p) for p in missing}):
@@ -136,7 +149,8 @@ def names_of(
         parameters.setdefault(id(parameter), [f"parameter_{place}"])
     model = " + ".join(class_of(module).__name__ for _, module in chosen)
     named = _told_apart(parameters)
-    return Names(named, modules, model, tensors)
+    outside = {key: tensor for key, tensor in outside.items() if key not in tensors}
+    return Names(named, modules, model, tensors, outside)
 
 
 def devices_of(model: nn.Module | None) -> tuple[int, ...]:

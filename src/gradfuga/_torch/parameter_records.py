@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import final
 
 from torch import Tensor
@@ -51,7 +53,7 @@ class ParameterRecords:
         own = {id(p) for p in parameters}
         others = [
             p
-            for identity, reference in names.tensors.items()
+            for identity, reference in self._known(names)
             if identity not in own and (p := reference()) is not None and p.requires_grad
         ]
         if others:
@@ -62,7 +64,7 @@ class ParameterRecords:
         """Describe the parameters as they are now."""
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         self._described = {}
-        for identity, reference in names.tensors.items():
+        for identity, reference in self._known(names):
             parameter = reference()
             if parameter is None:
                 continue
@@ -74,7 +76,13 @@ class ParameterRecords:
                 trainable=parameter.requires_grad,
                 optimized=identity in held,
                 reached=False,
+                registered=identity not in names.unregistered,
             )
+
+    def _known(self, names: Names) -> Iterable[tuple[int, weakref.ref[Tensor]]]:
+        """Return the model's parameters, and the unregistered ones that the loss depends on."""
+        outside = (each for each in names.unregistered.items() if each[0] in self._reached)
+        return chain(names.tensors.items(), outside)
 
     def records(self, opened: Collection[str]) -> tuple[ParameterRecord, ...]:
         """Return the descriptions with what came so far.

@@ -12,9 +12,10 @@ from ..flow import FlowGraph, OpRole
 from ..readings import ParameterRecord, Readings
 from .account import Account
 from .case import Case, Layer
-from .claims import Stage, account, stages
+from .claims import account
 from .memory import first_profiles, late_profiles
 from .progress import measure_progress
+from .stages import Stage, gated_layers, stages
 
 if TYPE_CHECKING:
     from .progress import Floats
@@ -35,12 +36,10 @@ def build_case(readings: Readings, *, lag: int | None = None) -> Case:
     """
     graph, record = readings.graph, readings.record
     steps = record.sampled
-    line = graph.main_line
     norms = readings.matrix([op.path for op in graph.ops], Kind.ACTIVATION_GRAD, "norm", steps)
     # of a long recurrence only some steps are read
-    read = [not np.isnan(column).all() for column in norms.T]
-    cut = stages(graph, tuple(index for index in line if read[index]))
-    layers = _layers(graph, cut, record.parameters)
+    read = frozenset(np.flatnonzero(~np.isnan(norms).all(axis=0)).tolist())
+    layers = _layers(graph, gated_layers(graph, read), record.parameters)
     output = np.hypot.reduce(norms[:, list(graph.outputs)], axis=1)  # a square may underflow
     with np.errstate(divide="ignore", invalid="ignore"):
         decades = np.log10(norms) - np.log10(output)[:, None]
@@ -51,6 +50,8 @@ def build_case(readings: Readings, *, lag: int | None = None) -> Case:
         known = ~np.isnan(used).all(axis=1)
         reach[known, column] = np.nanmax(used[known], axis=1)
     ratio = _update_ratio(readings, layers, steps)
+    line = _telling_line(graph, layers, reach)
+    cut = stages(graph, tuple(index for index in line if index in read))
     progress = measure_progress(readings)
     late = late_samples(steps, record.steps)
     lowest = np.array([lowest_reach(row, layers) for row in reach])
@@ -64,6 +65,7 @@ def build_case(readings: Readings, *, lag: int | None = None) -> Case:
         steps=steps,
         layers=layers,
         reach=reach,
+        line=line,
         line_reach=(decades - structural)[:, list(line)] if line else np.zeros((len(steps), 0)),
         update_ratio=ratio,
         turnovers=_turnovers(ratio, steps),
@@ -105,10 +107,8 @@ def late_samples(steps: tuple[int, ...], total: int) -> list[int]:
 
 
 def _layers(
-    graph: FlowGraph, cut: tuple[Stage, ...], parameters: tuple[ParameterRecord, ...]
+    graph: FlowGraph, gated: frozenset[int], parameters: tuple[ParameterRecord, ...]
 ) -> tuple[Layer, ...]:
-    bypassed = [stage for stage in cut if stage.bypassed or stage.projected]
-    gated = frozenset(index for stage in bypassed for index in stage.inner)
     sizes = {p.path: math.prod(p.shape) for p in parameters if len(p.shape) > 1}
     out = []
     for index in graph.layers:
@@ -117,6 +117,27 @@ def _layers(
         weight = max(heavy, key=lambda name: sizes[name], default=(op.parameters or ("",))[-1])
         out.append(Layer(index, op.path, weight, gated=index in gated))
     return tuple(out)
+
+
+def _telling_line(graph: FlowGraph, layers: tuple[Layer, ...], reach: Floats) -> tuple[int, ...]:
+    """Return the line that the account is about: the main line, or that of a sicker tower.
+
+    A network of several inputs has a line to each. The one with the layer whose reach is out of
+    bounds farthest at the first sample speaks, or else the one whose layer fell lowest later.
+    """
+    for decades in (np.abs(reach[:1]), -reach):
+        known = np.where(np.isfinite(decades), decades, 0.0).max(axis=0, initial=0.0)
+        farthest, op = max(
+            (
+                (size, layer.op)
+                for size, layer in zip(known, layers, strict=True)
+                if not layer.gated
+            ),
+            default=(0.0, -1),
+        )
+        if farthest > REACH_LIMIT:
+            return graph.line_to(graph.deepest[op])
+    return graph.main_line
 
 
 def _structural(graph: FlowGraph, decades: Floats) -> Floats:

@@ -41,7 +41,7 @@ class Layer:
 class Case:
     """One training as the rules see it.
 
-    Shapes: `S` sampled steps, `L` layers (output first), `M` ops of the main line (output first).
+    Shapes: `S` sampled steps, `L` layers (output first), `M` ops of the line (output first).
 
     Attributes:
         steps: the sampled steps, [S].
@@ -49,7 +49,9 @@ class Case:
         reach: decades of every layer's gradient against the model's output, known gains of
             structural ops taken off, the best-fed use of each weight, [S, L]; NaN where unread,
             -inf where the gradient is exactly zero.
-        line_reach: the same for every op of the main line, [S, M].
+        line: the ops that every path from the output to the deepest layer crosses, output first,
+            [M]: the graph's main line, or that of another input's tower which is sicker.
+        line_reach: the same for every op of the line, [S, M].
         update_ratio: |dw| / max(|w|, |w at the start|) of one real step, [S, L]; NaN for weights
             that start at zero.
         turnovers: how often each layer has turned over its weights since step 0: the sum of
@@ -71,6 +73,7 @@ class Case:
     steps: tuple[int, ...]
     layers: tuple[Layer, ...]
     reach: Floats
+    line: tuple[int, ...]
     line_reach: Floats
     update_ratio: Floats
     turnovers: Floats

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 
 from .._types import Kind
 from ..flow import FlowGraph, Op, OpRole, cells_of
@@ -22,6 +21,7 @@ from ..readings import Readings
 from ..theory.activations import knows
 from ..theory.moments import operating_slope, reference_gain
 from .account import UNEXPLAINED, Account, Claim
+from .stages import Stage, stages
 from .step_values import StepValues
 from .written_out import join_written_out
 
@@ -33,86 +33,14 @@ NEAR_CRITICAL = 1.30 / 20
 _DRIFTING = frozenset({"gelu", "gelu_tanh", "silu", "mish", "hardswish"})
 _GATES_AT_ZERO = math.log10(0.25)  # of an LSTM: output gate 1/2, input gate 1/2, tanh' 1
 _HALF_OFF = frozenset({"relu", "leaky_relu", "relu6", "prelu", "threshold", "clamp", "clamp_min"})
-_BRANCH_ROLES = frozenset({OpRole.LINEAR, OpRole.EMBEDDING, OpRole.RECURRENT, OpRole.ATTENTION})
-_PROJECTION_ROLES = frozenset(
-    {OpRole.LINEAR, OpRole.NORMALIZATION, OpRole.MERGE, OpRole.STRUCTURAL}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """The way between two successive dominators of the main line.
-
-    Attributes:
-        start: index of the op on the output's side.
-        end: index of the op on the input's side.
-        lone: the way is the op `start` alone.
-        bypassed: a way without layers leads through (a residual connection).
-        projected: it starts with a sum, and a way of layers and normalisations alone leads through
-            (a shortcut with a projection), so that no unit on it can close.
-        inner: the ops between, `start` and `end` left out.
-    """
-
-    start: int
-    end: int
-    lone: bool
-    bypassed: bool
-    projected: bool
-    inner: frozenset[int]
-
-
-def stages(graph: FlowGraph, line: Sequence[int]) -> tuple[Stage, ...]:
-    """Cut a line of dominators into its stages."""
-    out = []
-    for start, end in pairwise(line):
-        inner: set[int] = set()
-        free = {start}  # reached from `start` without crossing a layer after it
-        order = [start]
-        for index in order:
-            for edge in graph.producers[index]:
-                below = edge.producer
-                crosses = index != start and graph.ops[index].role in _BRANCH_ROLES
-                if index in free and not crosses:
-                    free.add(below)
-                if below != end and below not in inner:
-                    inner.add(below)
-                    order.append(below)
-            if len(inner) > len(graph.ops):
-                break
-        inner = {i for i in inner if graph.ops[i].sequence >= graph.ops[end].sequence}
-        edges = graph.producers[start]
-        lone = len(edges) == 1 and edges[0].producer == end and len(graph.consumers[end]) == 1
-        bypassed = end in free and not lone
-        projected = not lone and _is_projected(graph, start, end)
-        out.append(Stage(start, end, lone, bypassed, projected, frozenset(inner)))
-    return tuple(out)
-
-
-def _is_projected(graph: FlowGraph, start: int, end: int) -> bool:
-    """Whether a way from a sum at `start` down to `end` crosses nothing that could close it.
-
-    The product of a gate is not a sum, and what runs through an activation is no shortcut.
-    """
-    if graph.ops[start].role is not OpRole.MERGE:
-        return False
-    seen, stack = {start}, [start]
-    while stack:
-        for edge in graph.producers[stack.pop()]:
-            below = edge.producer
-            if below == end:
-                return True
-            if below not in seen and graph.ops[below].role in _PROJECTION_ROLES:
-                seen.add(below)
-                stack.append(below)
-    return False
 
 
 def account(readings: Readings, step: int, line_stages: Sequence[Stage] | None = None) -> Account:
     """Return the account of the reach at `step`; an empty one where the line was not read."""
     graph = readings.graph
-    line = graph.main_line
     values = StepValues(readings, step)
-    cut = stages(graph, line) if line_stages is None else line_stages
+    cut = stages(graph, graph.main_line) if line_stages is None else line_stages
+    line = (cut[0].start, *(stage.end for stage in cut)) if cut else graph.main_line
     raw = _gathering(graph, line, values)
     seen_layer = bool(line) and graph.ops[line[0]].index in graph.layers
     below_layer = 0 if seen_layer else None  # the place in `raw` below the first layer
@@ -139,7 +67,8 @@ def account(readings: Readings, step: int, line_stages: Sequence[Stage] | None =
     if below_layer is not None:
         lone = [stage.start for stage in cut if stage.lone]
         raw = join_written_out(raw, lone, graph, first_layer=below_layer)
-    claims = _book_depth(_net_normalization(raw, graph), graph)
+    end = graph.ops[line[-1]] if line else None
+    claims = _book_depth(_net_normalization(raw, end), graph)
     return Account(step, sum(claim.decades for claim in claims), tuple(claims))
 
 
@@ -283,7 +212,8 @@ def _branched(stage: Stage, gain: float, graph: FlowGraph, values: StepValues) -
     index = stage.start
     for _ in range(len(stage.inner) + 1):
         op = graph.ops[index]
-        edges = graph.producers[index]
+        within = stage.inner | {stage.end}
+        edges = [edge for edge in graph.producers[index] if edge.producer in within]
         strongest = max(
             edges,
             key=lambda edge: values.log_norm(graph.ops[edge.producer]) or -math.inf,
@@ -312,7 +242,7 @@ def _branched(stage: Stage, gain: float, graph: FlowGraph, values: StepValues) -
     return claims
 
 
-def _net_normalization(raw: Sequence[Claim], graph: FlowGraph) -> list[Claim]:
+def _net_normalization(raw: Sequence[Claim], end: Op | None) -> list[Claim]:
     """Net each normalisation with what it undoes the scale of.
 
     That is the next layer towards the input or, where it stands right above a residual sum (a
@@ -340,18 +270,14 @@ def _net_normalization(raw: Sequence[Claim], graph: FlowGraph) -> list[Claim]:
             out.append(claim)
     if waiting is not None:
         # the last one undoes the scale of the deepest layer, which the line does not cross
-        scale = _scale_of_embedding(graph)
-        out.append(replace(waiting, cause=scale or _norm_cause(waiting.decades)))
+        embedded = end is not None and end.role is OpRole.EMBEDDING
+        cause = "embedding_scale" if embedded else _norm_cause(waiting.decades)
+        out.append(replace(waiting, cause=cause))
     return out
 
 
 def _norm_cause(net: float) -> str:
     return "small_init" if net < 0.0 else "plain_depth"
-
-
-def _scale_of_embedding(graph: FlowGraph) -> str | None:
-    deepest = graph.ops[graph.main_line[-1]]
-    return "embedding_scale" if deepest.role is OpRole.EMBEDDING else None
 
 
 def _book_depth(claims: Sequence[Claim], graph: FlowGraph) -> list[Claim]:

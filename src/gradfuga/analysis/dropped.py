@@ -24,7 +24,7 @@ def dropout_noise(case: Case) -> float:
 
 def dropouts(case: Case) -> tuple[str, ...]:
     """Return the paths of the dropouts on the main line, at the first sample."""
-    line = (case.graph.ops[index].path for index in case.graph.main_line)
+    line = (case.graph.ops[index].path for index in case.line)
     return tuple(path for path in line if _share(case, path) is not None)
 
 

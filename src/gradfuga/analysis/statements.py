@@ -13,6 +13,7 @@ from .case import Case
 from .conditions import lost_share, stopped_step, unreached_share
 from .judgement import NOTHING_TO_LEARN, Judgement, Why
 from .passage import Spread, spread
+from .progress import NOTHING
 from .remembering import expanding, memory_of
 from .tolls import HALF, arriving
 from .words import cause_word, times
@@ -62,6 +63,11 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
         Why.NEVER_LEARNS: _(
             "The gradient at '{layer}' is {factor} times {direction} than at the output, and the "
             "network has not learned anything."
+        )
+        if case.progress.most < NOTHING
+        else _(
+            "The gradient at '{layer}' is {factor} times {direction} than at the output, and the "
+            "network has learned next to nothing."
         ),
         Why.POOR: _(
             "The gradient at '{layer}' is {factor} times {direction} than at the output, and the "

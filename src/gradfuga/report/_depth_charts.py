@@ -270,7 +270,7 @@ def _line_positions(case: Case) -> tuple[list[float], list[float]]:
 
     An op's row lies between those of the layers around it in autograd's sequence.
     """
-    ops = [case.graph.ops[index] for index in case.graph.main_line]
+    ops = [case.graph.ops[index] for index in case.line]
     if len(ops) != case.line_reach.shape[1] or not len(case.line_reach):
         return [], []
     layer_sequence = [-case.op_of(layer).sequence for layer in case.layers]

@@ -86,7 +86,7 @@ def _flat_at_both_ends(op: Op) -> bool:
 def above_the_last_layer(case: Case) -> frozenset[str]:
     """Return the paths of the ops between the model's output and its last layer."""
     above = []
-    for index in case.graph.main_line:
+    for index in case.line:
         if index in case.graph.layers:
             break
         above.append(case.graph.ops[index].path)

@@ -39,3 +39,10 @@ def frozen(case: Case) -> Part:
     """Return the weights that do not train, or that the optimizer does not hold."""
     weights = [p for p in case.record.parameters if len(p.shape) > 1]
     return Part(tuple(p.path for p in weights if not (p.trainable and p.optimized)), len(weights))
+
+
+def unregistered(case: Case) -> Part:
+    """Return the weights that the model keeps in plain lists or dicts, and nobody trains."""
+    weights = [p for p in case.record.parameters if len(p.shape) > 1]
+    outside = [p.path for p in weights if not p.registered and p.trainable and not p.optimized]
+    return Part(tuple(outside), len(weights))

@@ -2,12 +2,13 @@
 
 What it finds
     More than half of the model's weight matrices that do not train, or that the optimizer does
-    not hold, in a network that learns nothing.
+    not hold, in a network that learns nothing. And, as a note, weights that the loss depends on
+    and that the model keeps in a plain list or dict, where `parameters()` does not find them.
 
 Why it matters
     Freezing a backbone is sound where the rest can learn on top of it. A slip in the condition
     that selects what to freeze leaves a bias or two to train, and the loss goes no further than
-    the class frequencies.
+    the class frequencies. So does a list of layers that is no ``nn.ModuleList``.
 
 Evidence
     The share of weight matrices that are held back, against one half.
@@ -28,8 +29,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from .._contracts import AbstractRule
 from .._messages import _
-from .._types import Evidence, Finding, Kind, Role, Severity
-from ._held import FROZEN_SHARE, frozen
+from .._types import Evidence, Finding, Kind, Role, Severity, SourceLine
+from ._blame import built_lines
+from ._held import FROZEN_SHARE, frozen, unregistered
 from ._progress import learns_nothing
 from ._words import quoted
 
@@ -50,32 +52,49 @@ class Frozen(AbstractRule):
     share: float = FROZEN_SHARE  # of the weights: "most of the model" (chosen)
 
     def check(self, case: Case) -> Iterable[Finding]:
-        """Return one finding with the weights that are held back."""
-        part = frozen(case)
+        """Return one finding with the weights that are held back, a note where it learns."""
+        part, outside = frozen(case), unregistered(case)
         fails = learns_nothing(case) or case.progress.poor
-        if not part.share > self.share or not fails:
+        accuses = part.share > self.share and fails
+        if not accuses and not outside.paths:
             return ()
-        message = _(
-            "{count} of the {of} weights of the model do not train ({paths}), and what is left "
-            "free cannot learn the task."
-        ).format(count=len(part.paths), of=part.of, paths=quoted(part.paths))
+        told = part if accuses else outside
+        message = (
+            _(
+                "{count} of the {of} weights of the model do not train ({paths}), and what is left "
+                "free cannot learn the task."
+            )
+            if accuses
+            else _("{count} of the {of} weights that the loss depends on do not train ({paths}).")
+        ).format(count=len(told.paths), of=told.of, paths=quoted(told.paths))
+        if outside.paths:
+            message += " " + _(
+                "The model keeps '{first}' in a plain list or dict, where its parameters() does "
+                "not find it: use nn.ModuleList or nn.ModuleDict if it is to train."
+            ).format(first=outside.paths[0])
+        share = Evidence(
+            "optimizer",
+            Kind.WEIGHT,
+            "frozen_share",
+            case.steps[-1] if case.steps else 0,
+            told.share,
+            self.share,
+        )
         return (
             self.finding(
                 severity=Severity.SERIOUS,
                 message=message,
-                paths=part.paths[:8],
-                evidence=(
-                    Evidence(
-                        "optimizer",
-                        Kind.WEIGHT,
-                        "frozen_share",
-                        case.steps[-1] if case.steps else 0,
-                        part.share,
-                        self.share,
-                    ),
-                ),
+                paths=told.paths[:8],
+                source=_where_kept(case, outside.paths),
+                evidence=(share,),
+                accuses=accuses,
             ),
         )
+
+
+def _where_kept(case: Case, weights: tuple[str, ...]) -> tuple[SourceLine, ...]:
+    paths = tuple(layer.path for layer in case.layers if layer.weight in weights)
+    return tuple(dict.fromkeys((*built_lines(case, paths), *case.source_of(paths))))
 
 
 RULE = Frozen()

@@ -64,10 +64,18 @@ class NoProgress(AbstractRule):
         last = progress.last if progress.last is not None else math.nan
         steps = case.readings.losses[0]
         step = int(steps[-1]) if steps.size else case.total_steps
-        message = _(
-            "The loss of {loss} is no better than the {baseline} of the best constant prediction: "
-            "the network has learned nothing about its inputs."
-        ).format(loss=plain(last), baseline=plain(progress.baseline))
+        text = (
+            _(
+                "The loss of {loss} is no better than the {baseline} of the best constant "
+                "prediction: the network has learned nothing about its inputs."
+            )
+            if progress.most < self.nothing
+            else _(
+                "The loss of {loss} is hardly better than the {baseline} of the best constant "
+                "prediction: the network has learned next to nothing about its inputs."
+            )
+        )
+        message = text.format(loss=plain(last), baseline=plain(progress.baseline))
         return (
             self.finding(
                 severity=Severity.FATAL,
