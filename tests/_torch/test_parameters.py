@@ -10,7 +10,8 @@ from torch import nn
 
 from gradfuga._observe import observe
 from gradfuga._torch.norms import joint, norm, norms, resolve
-from gradfuga._torch.parameters import attenuation, nonfinite_count, zero_shares
+from gradfuga._torch.parameters import nonfinite_count, zero_shares
+from gradfuga._torch.second_moments import attenuation
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 X = torch.randn(6, 5, generator=torch.Generator().manual_seed(2))

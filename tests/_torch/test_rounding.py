@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from gradfuga._observe import observe
-from gradfuga._torch.parameters import adagrad_shares, before_step
+from gradfuga._torch.parameters import before_step
 from gradfuga._torch.rounding import swallowed_shares
+from gradfuga._torch.second_moments import adagrad_shares
 
 
 def stepped(weight, gradient, make):

@@ -41,7 +41,7 @@ def recorded(model, steps=4):
 
 def test_modules_in_containers_have_a_path():
     model = Listed()
-    assert {name: each for name, each in unregistered(model)} == {
+    assert dict(unregistered(model)) == {
         "hidden.0": model.hidden[0],
         "hidden.1.0": model.hidden[1][0],
         "by_name.last": model.by_name["last"],

@@ -17,9 +17,7 @@ from .norms import Measured, is_zero, joint, norms
 from .parameters import (
     Before,
     SeenGradient,
-    adagrad_shares,
     alike_units,
-    attenuation,
     nonfinite_count,
     updates,
     zero_shares,
@@ -28,6 +26,7 @@ from .peaks import peaks
 from .recorder import Recorder
 from .rounding import swallowed_shares
 from .scaling import Scaled, unscaled
+from .second_moments import adagrad_shares, attenuation
 
 _FLOAT32_BYTES = 4
 _CLIPPED = 0.999  # what rounding takes is no clipping

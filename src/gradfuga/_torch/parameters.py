@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,8 +16,6 @@ from .norms import Measured, dense, norms, settled
 from .peaks import peaks
 from .sharding import local
 
-# A mean share over this many values has a standard error of at most 0.022, as a rule far less.
-_MOST_ATTENUATED = 512
 # A share of this many values has a standard error of at most 0.016.
 _MOST_COUNTED = 1_024
 # Copies of the weights are kept for the next sample up to this size: on a CPU new memory costs
@@ -190,7 +187,7 @@ def zero_shares(tensors: Sequence[Tensor | None]) -> list[Measured | None]:
     Of a large tensor a sample is taken.
     """
     out: list[Measured | None] = [None] * len(tensors)
-    held = [(n, _some(dense(t), _MOST_COUNTED)) for n, t in enumerate(tensors) if t is not None]
+    held = [(n, some(dense(t), _MOST_COUNTED)) for n, t in enumerate(tensors) if t is not None]
     if held and all(values.is_cpu and values.dtype in _NUMPY for _, values in held):
         # the norm of order 0 counts what is not zero, twice as fast as one call for each
         counts = torch._foreach_norm([values for _, values in held], 0)  # noqa: SLF001
@@ -232,73 +229,7 @@ def nonfinite_count(tensor: Tensor, norm: Measured | None) -> Measured:
     return torch.count_nonzero(~torch.isfinite(dense(tensor)))
 
 
-@torch.no_grad()
-def attenuation(optimizer: AnyOptimizer, parameters: Sequence[Tensor]) -> list[Measured | None]:
-    """Return how much of its step each parameter gets despite epsilon: mean √v/(√v + ε).
-
-    1 where epsilon does not matter, 0 where it swallows the step; None for optimizers without a
-    second moment (theory: Adam's step is lr · m/(√v + ε)). Of a large tensor a sample is taken.
-    """
-    settings = {
-        id(p): group for group in optimizer.param_groups if "eps" in group for p in group["params"]
-    }
-    out: list[Measured | None] = [None] * len(parameters)
-    if not settings:
-        return out
-    for place, parameter in enumerate(parameters):
-        state = optimizer.state.get(parameter, {})
-        second = state.get("max_exp_avg_sq", state.get("exp_avg_sq", state.get("square_avg")))
-        group = settings.get(id(parameter), {})
-        eps = group.get("eps")
-        if not isinstance(second, Tensor) or not isinstance(eps, float) or "acc_delta" in state:
-            continue
-        betas = group.get("betas")
-        steps = state.get("step")
-        if isinstance(betas, tuple | list) and steps is not None and "exp_avg_sq" in state:
-            taken = steps.item() if isinstance(steps, Tensor) and steps.is_cpu else steps
-            eps = eps * (1.0 - float(betas[1]) ** taken) ** 0.5  # the bias correction of √v
-        if second.is_complex():  # real and imaginary parts have a moment each
-            second = torch.view_as_real(second)
-        out[place] = _kept_share(_some(local(second), _MOST_ATTENUATED), eps)
-    return out
-
-
-def _kept_share(second: Tensor, eps: float | Tensor) -> Measured:
-    """Return the mean of √v/(√v + ε) over the values that move; 0/0 counts as nothing kept."""
-    if second.is_cpu and second.dtype in _NUMPY and isinstance(eps, float):
-        roots = np.sqrt(second.numpy().ravel().astype(np.float64))
-        moving = roots[roots > 0.0]
-        return float((moving / (moving + eps)).sum()) / max(moving.size, 1)
-    root = second.to(torch.float64).sqrt()
-    moved = torch.count_nonzero(root).clamp_min(1)
-    return settled((root / (root + eps)).nansum() / moved)
-
-
-@torch.no_grad()
-def adagrad_shares(optimizer: AnyOptimizer, parameters: Sequence[Tensor]) -> list[Measured | None]:
-    """Return what Adagrad's sum leaves of each parameter's step: mean |g| / sqrt(sum g^2).
-
-    1 at the first step, about 1/sqrt(t) at step t under a steady gradient; nothing at all for
-    other optimizers. Of a large tensor a sample is taken.
-    """
-    if not any("sum" in state for state in optimizer.state.values()):
-        return []
-    out: list[Measured | None] = []
-    for parameter in parameters:
-        total = optimizer.state.get(parameter, {}).get("sum")
-        gradient = local(parameter.grad) if parameter.grad is not None else None
-        strided = gradient is not None and gradient.layout is torch.strided
-        if not isinstance(total, Tensor) or gradient is None or not strided:
-            out.append(None)
-            continue
-        root = _some(local(total), _MOST_ATTENUATED).to(torch.float64).sqrt()
-        size = _some(gradient, _MOST_ATTENUATED).to(torch.float64).abs()
-        moving = torch.count_nonzero(size).clamp_min(1)
-        out.append((size / root.clamp_min(1e-300)).sum() / moving)
-    return out if any(value is not None for value in out) else []
-
-
-def _some(values: Tensor, limit: int) -> Tensor:
+def some(values: Tensor, limit: int) -> Tensor:
     """Return at most about `limit` of the values.
 
     The stride is odd, so that it meets every column of a matrix whose width is a power of two.
