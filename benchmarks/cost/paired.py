@@ -7,6 +7,7 @@ beside it.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -33,6 +34,7 @@ class Ratio:
         bare_seconds: median of a bare step.
         extra_seconds: median of what an observed step takes more.
         low, median, high: quartiles of the ratio.
+        mean, error: mean of the ratio and its standard error, which the few sampled steps count in.
         wall: median of the same ratio by the clock on the wall.
     """
 
@@ -41,6 +43,8 @@ class Ratio:
     low: float
     median: float
     high: float
+    mean: float
+    error: float
     wall: float
 
 
@@ -113,6 +117,8 @@ def ratio(
         low=low,
         median=middle,
         high=high,
+        mean=statistics.fmean(ratios),
+        error=statistics.stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else math.nan,
         wall=statistics.median(
             average(w.wall) / average(b.wall) for b, w in zip(bare, watched, strict=True)
         ),

@@ -51,7 +51,8 @@ def markdown(rows: Sequence[Row], *, short: bool) -> str:
         "Made by `make bench`, which documents each measurement"
         f"{' (short mode: few repetitions)' if short else ''}. Ratios are medians over pairs of",
         "blocks, bare and observed steps in turn in one process, by the CPU time of the training",
-        "thread; `wall` is the same ratio by the clock on the wall, other programs included.",
+        "thread; `wall` is the same ratio by the clock on the wall, other programs included. Under",
+        "the default budget few steps are sampled: there it is the mean, with its standard error.",
         "",
         f"{datetime.date.today():%Y-%m-%d}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, one thread; "
