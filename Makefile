@@ -57,7 +57,7 @@ check: $(STAMP) ## lint, formatting, strict types
 	$(BIN)/mypy
 
 test: check ## everything that CI runs: the checks, then the tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(STAMP) ## measure the observer's cost (minutes; wants an idle machine; PEERS=--install adds other tools)
 	$(BIN)/python -m benchmarks.cost $(ARGS)

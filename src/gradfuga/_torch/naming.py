@@ -136,7 +136,7 @@ def names_of(
     for prefix, module in chosen:
         for name, kept in unregistered(module):
             leading = f"{prefix}.{name}" if prefix else name
-            modules.setdefault(id(kept), leading)
+            modules.setdefault(id(kept), _keras_path(kept) or leading)
             for last, each in kept.named_parameters():
                 if each.requires_grad and id(each) not in parameters:
                     parameters[id(each)] = [f"{leading}.{last}"]

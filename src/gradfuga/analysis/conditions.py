@@ -10,7 +10,7 @@ import numpy as np
 
 from .._types import Kind
 from ..flow import FlowGraph, OpRole
-from .build import REACH_LIMIT, lowest_reach
+from .build import DEAD_LAYER, REACH_LIMIT, late_samples, lowest_reach
 from .case import Case
 from .clipping import kept_by_clipping
 from .passage import cut_off
@@ -35,6 +35,8 @@ DECAYED = 0.5
 HALVED = 0.5
 # Chosen: two decades lost to clipping are more than the limit on reach.
 CLIPPED_AWAY = 0.01
+# Chosen: a layer with more than half of its units dead at the first sample was never sound.
+_ALIVE = 0.5
 # One batch may hold the same examples by chance.
 FEWEST_LOOKS = 3
 # A weight used this often along one chain is a recurrence: depth through it is time.
@@ -57,6 +59,21 @@ def grew_dead(case: Case) -> bool:
     return bool(case.dead_layers) and not case.dead_layers[0] and bool(case.dead_layers[-1])
 
 
+def lost_units(case: Case) -> tuple[str, ...]:
+    """Return the activations that worked at the first sample and in the end have few live units."""
+    paths = [op.path for op in case.graph.ops if op.role is OpRole.ACTIVATION]
+    if not case.steps or not paths:
+        return ()
+    dead = case.readings.matrix(paths, Kind.ACTIVATION, "dead_share", case.steps)
+    late = late_samples(case.steps, case.total_steps)
+    ends = np.median(dead[late], axis=0)
+    return tuple(
+        path
+        for path, first, end in zip(paths, dead[0], ends, strict=True)
+        if first < _ALIVE and end >= DEAD_LAYER
+    )
+
+
 def lost_share(case: Case) -> float:
     """Return the share of the run, weighted by time, with the lowest reach below the limit.
 
@@ -75,6 +92,14 @@ def lost_share(case: Case) -> float:
         if lowest_reach(case.reach[place], case.layers) < -REACH_LIMIT:
             lost += min(edges[place + 1], horizon) - step
     return lost / case.total_steps
+
+
+def late_lowest(case: Case) -> float:
+    """Return the median over the late samples of the lowest reach, NaN where unread."""
+    late = late_samples(case.steps, case.total_steps)
+    values = [lowest_reach(case.reach[place], case.layers) for place in late]
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.median(known)) if known else math.nan
 
 
 def waiting_reach(case: Case) -> float:

@@ -11,7 +11,6 @@ neither is known, the answer is `inconclusive`, with what would settle it.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -20,7 +19,7 @@ import numpy as np
 from .._types import Axis, Severity, Verdict
 from .alike import stays_alike
 from .breakage import broke_suddenly, broken_data, nonfinite_step
-from .build import REACH_LIMIT, highest_reach, late_samples, lowest_reach
+from .build import REACH_LIMIT, highest_reach, lowest_reach
 from .case import Case
 from .conditions import (
     LEAVES_CHANCE,
@@ -31,7 +30,9 @@ from .conditions import (
     grew_dead,
     half_turned,
     has_time_axis,
+    late_lowest,
     lost_share,
+    lost_units,
     nobody_fed,
     path_starves_all,
     starved_layers,
@@ -158,14 +159,6 @@ def judge(case: Case) -> Judgement:
     return _uninformed(case)
 
 
-def late_lowest(case: Case) -> float:
-    """Return the median over the late samples of the lowest reach, NaN where unread."""
-    late = late_samples(case.steps, case.total_steps)
-    values = [lowest_reach(case.reach[place], case.layers) for place in late]
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.median(known)) if known else math.nan
-
-
 def _informed(case: Case) -> Judgement:
     progress = case.progress
     if memory_of(case).too_short:
@@ -182,6 +175,9 @@ def _informed(case: Case) -> Judgement:
         return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.NOT_TRAINED)
     if progress.poor and _stopped(case):
         return Judgement(Verdict.STALLED, Severity.SERIOUS, None, Why.STOPPED)
+    sound = -REACH_LIMIT < lowest_reach(case.reach[0], case.layers) <= start_high < REACH_LIMIT
+    if progress.poor and sound and lost_units(case):
+        return Judgement(Verdict.DEAD_UNITS, Severity.SERIOUS, None, Why.KILLED)
     if progress.poor:
         if symptom_stays or lost_share(case) >= LOST_SHARE:
             return _vanishing(Severity.SERIOUS, Why.POOR)

@@ -74,7 +74,12 @@ def summary(case: Case, judgement: Judgement, causes: Sequence[Cause]) -> str:
             "network learns far less than the data permits."
         ),
         Why.BORN_DEAD: _("Whole layers are dead from the first step: no gradient passes them."),
-        Why.KILLED: _("Whole layers died during the training: no gradient passes them any more."),
+        Why.KILLED: _(
+            "Most units of some layers died during the training, and the network learns far less "
+            "than the data permits."
+        )
+        if case.progress.informed
+        else _("Whole layers died during the training: no gradient passes them any more."),
         Why.WORSE: _(
             "The loss is worse than that of a constant prediction, although the gradient flows."
         ),

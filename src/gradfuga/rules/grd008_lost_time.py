@@ -54,7 +54,8 @@ class LostTime(AbstractRule):
         from ..analysis.build import REACH_LIMIT  # noqa: PLC0415 (numpy)
         from ..analysis.conditions import lost_share  # noqa: PLC0415 (numpy)
 
-        if not case.progress.informed or stays_alike(case) is not None:
+        progress = case.progress
+        if not progress.informed or progress.poor or stays_alike(case) is not None:
             return ()
         lost = lost_share(case)
         if lost < self.most_lost:

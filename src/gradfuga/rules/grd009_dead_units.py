@@ -53,8 +53,11 @@ class DeadUnits(AbstractRule):
 
     def check(self, case: Case) -> Iterable[Finding]:
         """Return one mild note with the layers, the emptiest first."""
-        if not case.progress.informed:
-            return ()
+        from ..analysis.conditions import lost_units  # noqa: PLC0415 (numpy)
+
+        progress = case.progress
+        if not progress.informed or (progress.poor and lost_units(case)):
+            return ()  # the second is the verdict itself
         shares = [
             (op.path, late_median(case, op.path, Kind.ACTIVATION, "dead_share"))
             for op in case.graph.ops

@@ -5,7 +5,8 @@ What it finds
     became NaN or infinite; a loss that ends worse than both where it began and twice the best
     constant's; whole layers before the last one that were alive and died in a training with
     steps that moved some weight by half of its size; or a loss that jumped tenfold at the
-    beginning while a single step did so.
+    beginning while a single step did so. In a network that learns far less than its data permits:
+    layers of which nine units in ten died in such a training.
 
 Why it matters
     Beyond twice the inverse of the curvature, a step leads uphill, and the next one farther
@@ -66,13 +67,13 @@ class LearningRateTooHigh(AbstractRule):
     fewest_early: int = 10  # losses (chosen)
 
     def check(self, case: Case) -> Iterable[Finding]:
-        """Return one finding with the first of the four signs that is there."""
+        """Return one finding with the first of the signs that is there."""
         from ..analysis.breakage import (  # noqa: PLC0415 (numpy)
             broke_suddenly,
             broken_data,
             nonfinite_step,
         )
-        from ..analysis.conditions import grew_dead  # noqa: PLC0415 (numpy)
+        from ..analysis.conditions import grew_dead, lost_units  # noqa: PLC0415 (numpy)
 
         sound = highest(at_start(case)) <= self.limit
         if not sound or broken_data(case) is not None or never_zeroed(case):
@@ -88,6 +89,13 @@ class LearningRateTooHigh(AbstractRule):
                 "carried the weights away until the numbers broke at step {step}."
             )
             return (self._finding(case, message, step=broken),)
+        few_left = lost_units(case) if case.progress.poor and self._violent(case) else ()
+        if few_left:
+            message = _(
+                "Nine units in ten of {layers}, or more, worked at the first step and are dead in "
+                "the end: the steps (learning rate {rate}) pushed them out of reach."
+            )
+            return (self._finding(case, message, paths=few_left),)
         if not learns_nothing(case) or not self._led_somewhere(case):
             return ()
         killed = dead(case, saturated=False, at_output=False) if grew_dead(case) else None
