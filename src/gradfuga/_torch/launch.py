@@ -129,11 +129,12 @@ def launch(
         if os.getpid() == owner:
             torch_imported()
 
+    others = frozenset(threading.enumerate())
     with torch_import_told(tell), termination_told(terminated):
         outcome = _run(program)
         if os.getpid() != owner:
             outcome.leave()
-        _await_threads()
+        _await_threads(others)
     return outcome
 
 
@@ -193,12 +194,19 @@ def _compiled(path: str) -> CodeType:
         return code
     with io.open_code(path) as file:
         source = file.read()
-    return compile(source, path, "exec", dont_inherit=True)
+    return _code(source, path)
 
 
 def _compiled_stdin() -> CodeType:
     source = sys.stdin.buffer.read()
-    return compile(source, "<stdin>", "exec", dont_inherit=True)
+    return _code(source, "<stdin>")
+
+
+def _code(source: bytes, name: str) -> CodeType:
+    try:
+        return compile(source, name, "exec", dont_inherit=True)
+    except ValueError as error:  # null bytes, before Python 3.11.4; its own reader says the other
+        raise SyntaxError(str(error), (name, None, None, None)) from None
 
 
 def _absolute(target: str) -> str:
@@ -228,27 +236,28 @@ def _exit_code(code: object) -> int:
             return 1
 
 
-def _await_threads() -> None:
+def _await_threads(others: frozenset[threading.Thread]) -> None:
     """Wait for the threads that the interpreter would wait for, as they may still be training.
+
+    Not for `others`, which were there before the program.
 
     Idle workers of executors are ended by callbacks that the interpreter runs first; without them
     we would wait for ever. They are private to `threading`: where there are none, do not wait.
     """
     callbacks = getattr(threading, "_threading_atexits", None)
-    if callbacks is None or not _waited_for():
+    if callbacks is None or not _waited_for(others):
         return  # without need executors stay usable for what comes after the program
     try:
         while callbacks:
             callbacks.pop()()
-        while waiting := _waited_for():
+        while waiting := _waited_for(others):
             waiting[0].join()
     except KeyboardInterrupt:
         return  # as in the interpreter: a Ctrl-C ends the waiting, not the ending
 
 
-def _waited_for() -> list[threading.Thread]:
-    here = threading.current_thread()
-    return [each for each in threading.enumerate() if not each.daemon and each is not here]
+def _waited_for(others: frozenset[threading.Thread]) -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if not each.daemon and each not in others]
 
 
 def _check_stdin() -> None:
