@@ -27,9 +27,9 @@ class Listed(nn.Module):
         return self.head(x) + 0.0 * soft
 
 
-def recorded(model, steps=4):
+def recorded(model, by_hand=(), steps=4):
     torch.manual_seed(0)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD([*model.parameters(), *by_hand], lr=0.1)
     x, y = torch.randn(16, 6), torch.randint(3, (16,))
     with observe(model, optimizer, every=1) as observer:
         for _ in range(steps):
@@ -67,16 +67,8 @@ def test_those_that_the_loss_depends_on_are_recorded_as_layers():
 
 
 def test_one_that_the_optimizer_got_by_hand_is_no_stranger():
-    torch.manual_seed(0)
     model = Listed()
     own = [p for _, module in unregistered(model) for p in module.parameters()]
-    optimizer = torch.optim.SGD([*model.parameters(), *own], lr=0.1)
-    x, y = torch.randn(16, 6), torch.randint(3, (16,))
-    with observe(model, optimizer, every=1) as observer:
-        for _ in range(3):
-            optimizer.zero_grad()
-            F.cross_entropy(model(x), y).backward()
-            optimizer.step()
-    held = [p for p in observer.readings.record.parameters if "hidden" in p.path]
+    held = [p for p in recorded(model, own).record.parameters if "hidden" in p.path]
     assert len(held) == 4
     assert all(p.optimized and p.registered for p in held)

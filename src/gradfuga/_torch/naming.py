@@ -140,7 +140,8 @@ def names_of(
             for last, each in kept.named_parameters():
                 if each.requires_grad and id(each) not in parameters:
                     parameters[id(each)] = [f"{leading}.{last}"]
-                    outside[id(each)] = weakref.ref(each)
+                    if id(each) not in tensors:  # the optimizer may have got it by hand
+                        outside[id(each)] = weakref.ref(each)
     missing = [p for p in optimized if id(p) not in parameters]
     if missing and frames:
         for name, value in _tensor_variables({id(p) for p in missing}):
@@ -149,7 +150,6 @@ def names_of(
         parameters.setdefault(id(parameter), [f"parameter_{place}"])
     model = " + ".join(class_of(module).__name__ for _, module in chosen)
     named = _told_apart(parameters)
-    outside = {key: tensor for key, tensor in outside.items() if key not in tensors}
     return Names(named, modules, model, tensors, outside)
 
 

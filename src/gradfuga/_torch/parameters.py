@@ -23,7 +23,7 @@ _MOST_COUNTED = 1_024
 _KEPT_BYTES = 2**28
 _SAME = 1e-4  # of their size: units that are no further apart differ by rounding, added up
 _FLOAT32_BYTES = 4
-_NUMPY = frozenset({torch.float32, torch.float64})  # what NumPy reads where it lies
+NUMPY = frozenset({torch.float32, torch.float64})  # what NumPy reads where it lies
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ def zero_shares(tensors: Sequence[Tensor | None]) -> list[Measured | None]:
     """
     out: list[Measured | None] = [None] * len(tensors)
     held = [(n, some(dense(t), _MOST_COUNTED)) for n, t in enumerate(tensors) if t is not None]
-    if held and all(values.is_cpu and values.dtype in _NUMPY for _, values in held):
+    if held and all(values.is_cpu and values.dtype in NUMPY for _, values in held):
         # the norm of order 0 counts what is not zero, twice as fast as one call for each
         counts = torch._foreach_norm([values for _, values in held], 0)  # noqa: SLF001
         for (place, values), count in zip(held, counts, strict=True):

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from .joined import AnyOptimizer
 from .norms import Measured, settled
-from .parameters import some
+from .parameters import NUMPY, some
 from .sharding import local
 
 # A mean share over this many values has a standard error of at most 0.022, as a rule far less.
 _MOST_ATTENUATED = 512
-_NUMPY = frozenset({torch.float32, torch.float64})  # what NumPy reads where it lies
 
 
 @torch.no_grad()
@@ -55,7 +54,7 @@ def attenuation(optimizer: AnyOptimizer, parameters: Sequence[Tensor]) -> list[M
 
 def _kept_shares(moments: Sequence[Tensor], eps: Sequence[float | Tensor]) -> list[Measured]:
     """Return the mean of √v/(√v + ε) over the values that move; 0/0 counts as nothing kept."""
-    here = all(v.is_cpu and v.dtype in _NUMPY and v.numel() > 0 for v in moments)
+    here = all(v.is_cpu and v.dtype in NUMPY and v.numel() > 0 for v in moments)
     if not (here and moments and all(isinstance(each, float) for each in eps)):
         return [_kept_share(second, each) for second, each in zip(moments, eps, strict=True)]
     # all at once: taken one by one, they cost as much as the copies of the weights
